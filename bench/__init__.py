@@ -1,0 +1,1 @@
+"""Measure Leadglass beside Orthanc and DCMTK: ``python -m bench``."""
