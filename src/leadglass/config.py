@@ -1,0 +1,1041 @@
+"""Settings: frozen, typed, read once at start; no default exposes anything.
+
+Each setting is written down once, as a field of its section: name, type,
+default, what it means and what it may be. The settings file, the environment,
+the reference page and ``leadglass check`` are made from these fields
+(`settings`).
+
+A value comes, the later winning, from the default, from ``leadglass.toml`` in
+the data folder, from the environment (``LEADGLASS_DIMSE_LISTEN`` sets
+``dimse.listen``) and from the command line. Units stand in the names. A
+setting that begins with ``unsafe_`` weakens a protection; `Config.weaknesses`
+lists every one that is in use.
+"""
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Self, TypeVar, get_type_hints
+
+from leadglass.errors import Misconfigured
+
+T = TypeVar("T")
+
+KiB = 1024
+MiB = 1024 * KiB
+GiB = 1024 * MiB
+HOUR_S = 3600.0
+DAY_S = 24 * HOUR_S
+
+FILE_NAME = "leadglass.toml"
+FILE_BYTES_MAX = MiB  # the commented default has a few KiB; more is a mistake
+ENVIRONMENT_PREFIX = "LEADGLASS_"
+HOME_VARIABLE = "LEADGLASS_HOME"
+CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"  # systemd.exec(5), LoadCredential=
+
+# Where plaintext DICOM may be heard: nowhere a stranger has a route to.
+PLAINTEXT_NETWORKS = tuple(
+    ip_network(text)
+    for text in (
+        "127.0.0.0/8",  # loopback
+        "::1/128",
+        "10.0.0.0/8",  # RFC 1918
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "169.254.0.0/16",  # link-local, RFC 3927
+        "fe80::/10",
+        "fc00::/7",  # unique local, RFC 4193
+    )
+)
+
+
+# ── addresses ────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a listener listens: a literal address, so that it can be judged."""
+
+    host: IPv4Address | IPv6Address
+    port: int  # 0: any free one
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``HOST:PORT``; IPv6 in brackets; ``localhost`` means 127.0.0.1.
+
+        Raises:
+            ValueError: Not such a text; the message is the remedy.
+        """
+        host, colon, port = text.rpartition(":")
+        if host.startswith("[") and host.endswith("]"):
+            host = host[1:-1]
+        elif ":" in host:
+            raise ValueError("write an IPv6 address in brackets, as [::1]:2762")
+        if not colon or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
+            raise ValueError("write HOST:PORT, as 127.0.0.1:2762")
+        try:
+            literal = ip_address("127.0.0.1" if host == "localhost" else host)
+        except ValueError:
+            raise ValueError(
+                "the host must be an address of this machine, as 10.4.0.5, not a name"
+            ) from None
+        return cls(literal, int(port))
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if self.host.version == 6 else str(self.host)
+        return f"{host}:{self.port}"
+
+    @property
+    def is_wildcard(self) -> bool:
+        """Every address of this machine, the public ones too."""
+        return self._judged.is_unspecified
+
+    @property
+    def is_sheltered(self) -> bool:
+        """Loopback, private (RFC 1918), unique local or link-local."""
+        judged = self._judged
+        return any(
+            judged in network
+            for network in PLAINTEXT_NETWORKS
+            if network.version == judged.version
+        )
+
+    @property
+    def _judged(self) -> IPv4Address | IPv6Address:
+        """The host with ``::ffff:8.8.8.8`` seen as what it is, 8.8.8.8."""
+        if isinstance(self.host, IPv6Address):
+            return self.host.ipv4_mapped or self.host
+        return self.host
+
+
+# ── checks: say what is wrong and the remedy, or nothing ─────────────────────
+
+Check = Callable[[Any], str | None]
+
+
+def _ae_title(text: str) -> str | None:
+    """PS3.5 §6.2, VR of AE."""
+    if (
+        re.fullmatch(r"[ -\[\]-~]{1,16}", text) is None  # printable, no backslash
+        or text != text.strip(" ")
+    ):
+        return "use 1 to 16 ASCII characters, no backslash, no space at the ends"
+    return None
+
+
+def _address(text: str) -> str | None:
+    try:
+        Address.parse(text)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _plaintext_address(text: str) -> str | None:
+    if not text:
+        return None
+    problem = _address(text)
+    if problem is None and not Address.parse(text).is_sheltered:
+        return (
+            "plaintext DICOM may be heard on loopback, private (RFC 1918, fc00::/7) or "
+            "link-local addresses only; name the one address that the legacy device "
+            "reaches, or use TLS"
+        )
+    return problem
+
+
+def _absolute_path(text: str) -> str | None:
+    if "\0" in text or (text and not Path(text).is_absolute()):
+        return "write the whole path, beginning with /"
+    return None
+
+
+def _file_name(text: str) -> str | None:
+    if not text or {"/", "\0"} & set(text) or text.startswith("."):
+        return "write a plain file name without a slash"
+    return None
+
+
+def _uid_prefixes(texts: Sequence[str]) -> str | None:
+    # Two components at least: "1" or "2." would admit everything.
+    if all(
+        len(text) <= 64 and re.fullmatch(r"[0-2](\.[0-9]+)+\.?", text) for text in texts
+    ):
+        return None
+    return 'write the beginnings of UIDs, as "1.3.46.670589."'
+
+
+def _node_names(texts: Sequence[str]) -> str | None:
+    label = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+    for text in texts:
+        try:
+            ip_address(text)
+        except ValueError:
+            if len(text) > 253 or not re.fullmatch(rf"{label}(\.{label})*", text):
+                return 'write host names and addresses, as "pacs.example", "10.4.0.5"'
+    return None if texts else "name at least one host name or address"
+
+
+# ── the form of a setting ────────────────────────────────────────────────────
+
+
+def _setting(  # noqa: PLR0913 - one for each column of the reference page
+    default: T,
+    help_text: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    check: Check | None = None,
+    environment: str = "",
+) -> T:
+    """Declare one setting; an ``unsafe_`` one tells in its help why it is."""
+    return field(
+        default=default,
+        metadata={
+            "help": help_text,
+            "low": low,
+            "high": high,
+            "choices": choices,
+            "check": check,
+            "environment": environment,
+        },
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Node:
+    """The node as its peers see it."""
+
+    ae_title: str = _setting(
+        "LEADGLASS",
+        "The node's AE title: what peers must call it.",
+        check=_ae_title,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Keys:
+    """Where the master key comes from. It opens everything that is stored."""
+
+    source: str = _setting(
+        "file",
+        "file: keys.master_file. passphrase: asked from keys.passphrase_file. "
+        "credential: a systemd credential (LoadCredential=).",
+        choices=("file", "passphrase", "credential"),
+    )
+    master_file: str = _setting(
+        "",
+        "The file with the master key, readable by its owner alone and outside the "
+        "data folder. Empty: the data folder's path with .key at its end. Whoever "
+        "takes a disk with both has both: keep it on other storage where you can.",
+        check=_absolute_path,
+    )
+    passphrase_file: str = _setting(
+        "",
+        "The file from which the passphrase is read, outside the data folder; "
+        "/dev/fd/3 reads it from file descriptor 3.",
+        check=_absolute_path,
+        environment="LEADGLASS_PASSPHRASE_FILE",
+    )
+    credential: str = _setting(
+        "leadglass-master-key",
+        "The name of the systemd credential with the master key.",
+        check=_file_name,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dimse:
+    """The DICOM listeners and what one peer may take of them."""
+
+    listen: str = _setting(
+        "127.0.0.1:2762",
+        "Address and port of DICOM over TLS; IPv6 in brackets; port 0 takes a free "
+        "one.",
+        check=_address,
+    )
+    unsafe_plaintext_listen: str = _setting(
+        "",
+        "Address and port of DICOM without TLS, for devices with a named exception; "
+        "empty: none. Whoever is on the path reads and changes the images and names.",
+        check=_plaintext_address,
+    )
+    association_count_max: int = _setting(
+        64,
+        "Associations at the same time; each is a thread. More are rejected as a "
+        "passing congestion (PS3.8 Table 9-21).",
+        low=1,
+        high=1024,
+    )
+    association_count_per_device_max: int = _setting(
+        16, "Associations of one enrolled device at the same time.", low=1, high=1024
+    )
+    association_count_per_address_max: int = _setting(
+        16,
+        "Connections from one address at the same time, before it has proven who it "
+        "is.",
+        low=1,
+        high=1024,
+    )
+    pdu_length_bytes_max: int = _setting(
+        256 * KiB,
+        "The longest PDU that peers may send; each association holds one.",
+        low=4 * KiB,
+        high=MiB,
+    )
+    tls_handshake_timeout_s: float = _setting(
+        10.0, "The TLS handshake must end within this time.", low=1, high=120
+    )
+    artim_timeout_s: float = _setting(
+        30.0,
+        "The association must be asked for, and closed after its end, within this "
+        "time (PS3.8 §9.1.5).",
+        low=1,
+        high=300,
+    )
+    idle_timeout_s: float = _setting(
+        60.0,
+        "An association on which nothing moves for this long is aborted.",
+        low=1,
+        high=3600,
+    )
+    pdu_timeout_s: float = _setting(
+        60.0,
+        "A PDU that has begun must be complete within this time, so that dripping "
+        "single bytes holds no place.",
+        low=1,
+        high=3600,
+    )
+    response_timeout_s: float = _setting(
+        60.0,
+        "How long a peer that we send to (C-MOVE, C-GET) may take to answer one "
+        "message.",
+        low=1,
+        high=3600,
+    )
+    connect_timeout_s: float = _setting(
+        10.0, "How long a C-MOVE destination may take to accept.", low=1, high=120
+    )
+    stop_timeout_s: float = _setting(
+        30.0,
+        "On SIGTERM, what is in flight gets this long to end before it is aborted.",
+        low=0,
+        high=600,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tls:
+    """TLS of every listener (PS3.15 B.12, BCP 195)."""
+
+    minimum_version: str = _setting(
+        "1.2",
+        "The oldest version that is spoken; 1.3 is preferred whenever the peer can. "
+        "Set 1.3 when all devices can.",
+        choices=("1.2", "1.3"),
+    )
+    node_names: tuple[str, ...] = _setting(
+        ("localhost", "127.0.0.1", "::1"),
+        "Host names and addresses in the node's certificate: how devices reach it.",
+        check=_node_names,
+    )
+    certificate_warning_days: int = _setting(
+        30,
+        "Certificates that expire within this many days are reported.",
+        low=1,
+        high=365,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What one received object may be; judged before memory is given."""
+
+    object_bytes_max: int = _setting(
+        8 * GiB, "The largest data set.", low=MiB, high=1024 * GiB
+    )
+    header_bytes_max: int = _setting(
+        4 * MiB,
+        "The most that may stand before the pixel data without being skipped: what "
+        "the parser keeps of one object.",
+        low=64 * KiB,
+        high=256 * MiB,
+    )
+    inflated_bytes_max: int = _setting(
+        2 * GiB,
+        "The largest deflated data set, after inflating (against zip bombs).",
+        low=MiB,
+        high=1024 * GiB,
+    )
+    sequence_depth_max: int = _setting(
+        32,
+        "How deep sequences may be nested; structured reports reach about 12.",
+        low=8,
+        high=64,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Storage:
+    """What is taken in, and until when."""
+
+    private_sop_classes: tuple[str, ...] = _setting(
+        (),
+        "Beginnings of the UIDs of private SOP classes that are stored beside the "
+        "standard's.",
+        check=_uid_prefixes,
+    )
+    free_bytes_min: int = _setting(
+        GiB,
+        "Below this much free space new objects are refused (status A700), so that "
+        "the disk never fills under the database.",
+        low=64 * MiB,
+        high=1024 * GiB,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Find:
+    """Queries."""
+
+    result_count_max: int = _setting(
+        10_000,
+        "Answers to one query. When more match, the query ends after this many with "
+        "a failure (status A700), so that nobody takes a part for the whole.",
+        low=1,
+        high=1_000_000,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pixels:
+    """Decoding for receivers that take only uncompressed images.
+
+    Codecs are C code fed with what strangers sent, so they work in processes
+    of their own, and these are the walls of those.
+    """
+
+    worker_count_max: int = _setting(
+        2, "Worker processes at the same time.", low=1, high=64
+    )
+    tasks_per_worker_max: int = _setting(
+        500,
+        "Images after which a worker is replaced by a fresh one.",
+        low=1,
+        high=10**6,
+    )
+    decoded_bytes_max: int = _setting(
+        4 * GiB,
+        "The largest image after decoding, all frames together; judged from the "
+        "header, before any decoding.",
+        low=MiB,
+        high=64 * GiB,
+    )
+    memory_bytes_max: int = _setting(
+        4 * GiB,
+        "Address space of one worker, beyond the images themselves.",
+        low=512 * MiB,
+        high=64 * GiB,
+    )
+    frame_timeout_s: float = _setting(
+        30.0,
+        "A worker that yields nothing for this long is ended.",
+        low=0.1,
+        high=600,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Media:
+    """Import from and export to folders, ZIP files and DICOMDIR media."""
+
+    import_file_count_max: int = _setting(
+        1_000_000, "Files that one import looks at.", low=1, high=100_000_000
+    )
+    zip_inflated_bytes_max: int = _setting(
+        256 * GiB,
+        "What one ZIP file may unpack to (against zip bombs).",
+        low=MiB,
+        high=16 * 1024 * GiB,
+    )
+    zip_ratio_max: int = _setting(
+        200, "How many times its packed size one entry may have.", low=2, high=2000
+    )
+    export_file_count_max: int = _setting(
+        100_000, "Instances that one export writes.", low=1, high=10_000_000
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Jobs:
+    """What the node does on its own."""
+
+    reload_interval_s: float = _setting(
+        1.0,
+        "How often changes of devices, rules and keys by another process are looked "
+        "for.",
+        low=0.1,
+        high=2,
+    )
+    sweep_interval_s: float = _setting(
+        HOUR_S,
+        "How often blobs that no index row names are adopted or removed.",
+        low=10,
+        high=7 * DAY_S,
+    )
+    verify_interval_s: float = _setting(
+        7 * DAY_S,
+        "Every stored byte is checked against its seal and hash once in this time.",
+        low=HOUR_S,
+        high=365 * DAY_S,
+    )
+    expiry_interval_s: float = _setting(
+        HOUR_S,
+        "How often expiring certificates and exceptions are looked for.",
+        low=10,
+        high=7 * DAY_S,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Log:
+    """The operators' log. It never holds patient data."""
+
+    level: str = _setting(
+        "info",
+        "The least that is logged.",
+        choices=("debug", "info", "warning", "error"),
+    )
+    format: str = _setting(
+        "text", "text: for eyes. json: one object a line.", choices=("text", "json")
+    )
+
+
+SECTIONS: Mapping[str, type] = MappingProxyType(
+    {
+        "node": Node,
+        "keys": Keys,
+        "dimse": Dimse,
+        "tls": Tls,
+        "limits": Limits,
+        "storage": Storage,
+        "find": Find,
+        "pixels": Pixels,
+        "media": Media,
+        "jobs": Jobs,
+        "log": Log,
+    }
+)
+
+
+# ── types: how a value is written, and read from each source ─────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """One type of value: how it is named, read from TOML and from text."""
+
+    name: str
+    accept: Callable[[object], object]  # raises ValueError
+    read: Callable[[str], object]  # raises ValueError
+
+
+def _accept_number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError  # noqa: TRY004 - one error for "not this kind"
+    return float(value)
+
+
+def _accept_whole_number(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError  # noqa: TRY004
+    return value
+
+
+def _accept_text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError  # noqa: TRY004
+    return value
+
+
+def _accept_texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError  # noqa: TRY004
+    return tuple(_accept_text(item) for item in value)
+
+
+def _read_texts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+_KINDS: Mapping[object, _Kind] = MappingProxyType(
+    {
+        str: _Kind("text", _accept_text, str),
+        int: _Kind("whole number", _accept_whole_number, int),
+        float: _Kind("number", _accept_number, float),
+        tuple[str, ...]: _Kind("list of texts", _accept_texts, _read_texts),
+    }
+)
+
+_UNITS: Mapping[str, str] = MappingProxyType(
+    {"bytes": "bytes", "s": "seconds", "days": "days"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting as the documentation, the checks and the help see it."""
+
+    section: str
+    key: str
+    kind: _Kind
+    default: object
+    help: str
+    low: float | None
+    high: float | None
+    choices: tuple[str, ...]
+    check: Check | None
+    environment: str
+
+    @property
+    def name(self) -> str:
+        """The dotted name, as ``dimse.listen``."""
+        return f"{self.section}.{self.key}"
+
+    @property
+    def type_name(self) -> str:
+        """``text``, ``whole number``, ``number`` or ``list of texts``."""
+        return self.kind.name
+
+    @property
+    def unit(self) -> str:
+        """The unit that the name states; empty for what has none."""
+        words = self.key.split("_")
+        return next((_UNITS[word] for word in words if word in _UNITS), "")
+
+    @property
+    def is_unsafe(self) -> bool:
+        """Whether using it weakens a protection."""
+        return self.key.startswith("unsafe_")
+
+    @property
+    def default_toml(self) -> str:
+        """The default as the settings file writes it."""
+        return toml_value(self.default)
+
+    def problem(self, value: object) -> str | None:
+        """Say what is wrong with a value of the right type, and the remedy."""
+        if self.choices and value not in self.choices:
+            return f"{value!r} is not known; use one of {', '.join(self.choices)}"
+        if isinstance(value, int | float) and not (
+            (self.low is None or value >= self.low)
+            and (self.high is None or value <= self.high)
+        ):  # also what compares with nothing: nan
+            return f"{value} is out of range; use {self.low:.15g} to {self.high:.15g}"
+        return self.check(value) if self.check else None
+
+
+def settings() -> Iterator[Setting]:
+    """Yield every setting, in the order of the file."""
+    for section, cls in SECTIONS.items():
+        hints = get_type_hints(cls)
+        for each in fields(cls):
+            variable = f"{ENVIRONMENT_PREFIX}{section}_{each.name}".upper()
+            yield Setting(
+                section=section,
+                key=each.name,
+                kind=_KINDS[hints[each.name]],
+                default=each.default,
+                help=each.metadata["help"],
+                low=each.metadata["low"],
+                high=each.metadata["high"],
+                choices=each.metadata["choices"],
+                check=each.metadata["check"],
+                environment=each.metadata["environment"] or variable,
+            )
+
+
+def toml_value(value: object) -> str:
+    """Write a value of a setting as TOML.
+
+    Raises:
+        TypeError: No setting has such a value.
+    """
+    match value:
+        case str():
+            escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+            return f'"{escaped}"'
+        case int() | float():
+            return str(value)
+        case tuple():
+            return f"[{', '.join(toml_value(item) for item in value)}]"
+        case _:
+            raise TypeError(f"no setting has a value of {type(value).__name__}")
+
+
+# ── all settings of a node ───────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """All settings of one node, and where each came from."""
+
+    home: Path
+    credentials_folder: Path | None = None
+    node: Node = field(default_factory=Node)
+    keys: Keys = field(default_factory=Keys)
+    dimse: Dimse = field(default_factory=Dimse)
+    tls: Tls = field(default_factory=Tls)
+    limits: Limits = field(default_factory=Limits)
+    storage: Storage = field(default_factory=Storage)
+    find: Find = field(default_factory=Find)
+    pixels: Pixels = field(default_factory=Pixels)
+    media: Media = field(default_factory=Media)
+    jobs: Jobs = field(default_factory=Jobs)
+    log: Log = field(default_factory=Log)
+    # Dotted name → "leadglass.toml", a variable's name or "command line"; what
+    # is not named here is the default.
+    origins: Mapping[str, str] = field(
+        default_factory=lambda: MappingProxyType({}), compare=False
+    )
+
+    @classmethod
+    def load(
+        cls,
+        home: Path,
+        environ: Mapping[str, str],
+        overrides: Mapping[str, object] = MappingProxyType({}),
+    ) -> Self:
+        """Read all settings of the node whose data folder is ``home``.
+
+        ``overrides`` are by dotted name and win; their values are of the
+        setting's type, or texts as in the environment.
+
+        Raises:
+            Misconfigured: Something is wrong: all of it, each with its remedy.
+        """
+        reading = _Reading()
+        reading.add_file(home / FILE_NAME)
+        reading.add_environment(environ)
+        reading.add_overrides(overrides)
+        credentials = environ.get(CREDENTIALS_VARIABLE)
+        config = cls(
+            home=home,
+            credentials_folder=Path(credentials) if credentials else None,
+            origins=MappingProxyType(dict(reading.origins)),
+            **reading.sections(),
+        )
+        problems = [*reading.problems, *config.problems()]
+        if problems:
+            raise Misconfigured(*problems)
+        return config
+
+    def value(self, setting: Setting) -> object:
+        """The value that a setting has here."""
+        value: object = getattr(getattr(self, setting.section), setting.key)
+        return value
+
+    def problems(self) -> list[str]:
+        """Say everything that is wrong, each with its remedy."""
+        found = [
+            f"{setting.name}: {problem}"
+            for setting in settings()
+            if (problem := setting.problem(self.value(setting))) is not None
+        ]
+        # Only settings that are right by themselves can be compared.
+        wrong = {text.partition(":")[0] for text in found}
+        return found + [
+            text
+            for text in self._contradictions()
+            if text.partition(":")[0] not in wrong
+        ]
+
+    def _contradictions(self) -> Iterator[str]:
+        """Yield what is wrong between settings."""
+        for name in ("per_device", "per_address"):
+            key = f"association_count_{name}_max"
+            if getattr(self.dimse, key) > self.dimse.association_count_max:
+                yield (
+                    f"dimse.{key}: more than dimse.association_count_max; "
+                    "lower it or raise that"
+                )
+        if self.limits.header_bytes_max > self.limits.object_bytes_max:
+            yield "limits.header_bytes_max: more than limits.object_bytes_max; lower it"
+        if self.dimse.unsafe_plaintext_listen == self.dimse.listen and not str(
+            self.dimse.listen
+        ).endswith(":0"):
+            yield "dimse.unsafe_plaintext_listen: same as dimse.listen; change the port"
+        if self.keys.source == "passphrase" and not self.keys.passphrase_file:
+            yield (
+                "keys.passphrase_file: missing; name the file that holds the "
+                "passphrase, or set LEADGLASS_PASSPHRASE_FILE"
+            )
+        if self.keys.source == "credential" and self.credentials_folder is None:
+            yield (
+                "keys.source: no systemd credentials here (CREDENTIALS_DIRECTORY is "
+                "not set); add LoadCredential= to the unit, or use another source"
+            )
+        for key, path in (
+            ("master_file", self.master_key_file),
+            ("passphrase_file", self.passphrase_file),
+        ):
+            if path is not None and _is_inside(path, self.home):
+                yield (
+                    f"keys.{key}: inside the data folder, where every backup takes it "
+                    "along; move it out"
+                )
+
+    def weaknesses(self) -> list[str]:
+        """Say what is allowed but weakens or widens the node, and why.
+
+        Listed at start, by ``leadglass check`` and in every report.
+        """
+        found = []
+        try:
+            listen = Address.parse(self.dimse.listen)
+        except ValueError:
+            listen = None
+        if listen is not None and listen.is_wildcard:
+            found.append(
+                f"dimse.listen = {listen}: listens on every address of this machine, "
+                "public ones too; name the one that the devices reach"
+            )
+        elif listen is not None and not listen.is_sheltered:
+            found.append(
+                f"dimse.listen = {listen}: a public address; certificates protect it, "
+                "but a firewall or VPN in front keeps strangers from knocking at all"
+            )
+        found += [
+            f"{setting.name} = {self.value(setting)}: {setting.help}"
+            for setting in settings()
+            if setting.is_unsafe and self.value(setting) != setting.default
+        ]
+        return found
+
+    @property
+    def master_key_file(self) -> Path:
+        """Where the master key lies when ``keys.source`` is ``file``."""
+        if self.keys.master_file:
+            return Path(self.keys.master_file)
+        return self.home.with_name(f"{self.home.name}.key")
+
+    @property
+    def passphrase_file(self) -> Path | None:
+        """Where the passphrase is read from."""
+        return Path(self.keys.passphrase_file) if self.keys.passphrase_file else None
+
+    @property
+    def credential_file(self) -> Path | None:
+        """Where systemd put the master key; None when it gave no credentials."""
+        if self.credentials_folder is None:
+            return None
+        return self.credentials_folder / self.keys.credential
+
+    @property
+    def listen(self) -> Address:
+        """The address of DICOM over TLS."""
+        return Address.parse(self.dimse.listen)
+
+    @property
+    def unsafe_plaintext_listen(self) -> Address | None:
+        """The address of DICOM without TLS; None: there is no such listener."""
+        text = self.dimse.unsafe_plaintext_listen
+        return Address.parse(text) if text else None
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path, symbolic links followed, lies in a folder."""
+    return path.resolve().is_relative_to(folder.resolve())
+
+
+class _Reading:
+    """Collects values and everything that is wrong with them."""
+
+    def __init__(self) -> None:
+        self._known = {setting.name: setting for setting in settings()}
+        self._variables = {each.environment: each for each in self._known.values()}
+        self._values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+        self.origins: dict[str, str] = {}
+        self.problems: list[str] = []
+
+    def sections(self) -> dict[str, Any]:
+        """Build each section from what was read."""
+        return {name: cls(**self._values[name]) for name, cls in SECTIONS.items()}
+
+    def add_file(self, path: Path) -> None:
+        """Take the settings file; a missing one says nothing."""
+        table = self._read_toml(path)
+        for section, content in table.items():
+            if section in SECTIONS and isinstance(content, dict):
+                for key, value in content.items():
+                    self._add(f"{section}.{key}", value, FILE_NAME)
+            elif section in SECTIONS:
+                self.problems.append(
+                    f"{section}: is a section; write [{section}] on a line of its own"
+                )
+            elif isinstance(content, dict):
+                self.problems.append(
+                    f"[{section}] ({FILE_NAME}): no such section"
+                    f"{_hint(section, SECTIONS)}"
+                )
+            else:
+                self._add(section, content, FILE_NAME)
+
+    def _read_toml(self, path: Path) -> dict[str, Any]:
+        try:
+            with path.open("rb") as file:
+                if os.fstat(file.fileno()).st_mode & 0o002:
+                    self.problems.append(
+                        f"{path}: anyone may change it; run `chmod o-w` on it"
+                    )
+                content = file.read(FILE_BYTES_MAX + 1)
+            if len(content) > FILE_BYTES_MAX:
+                self.problems.append(f"{path}: larger than 1 MiB; shorten it")
+                return {}
+            return tomllib.loads(content.decode())
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            self.problems.append(
+                f"{path}: cannot be read ({error.strerror}); let its owner read it"
+            )
+        except UnicodeDecodeError:
+            self.problems.append(f"{path}: not UTF-8; save it as UTF-8")
+        except tomllib.TOMLDecodeError as error:
+            self.problems.append(f"{path}: not TOML: {error}; correct that line")
+        return {}
+
+    def add_environment(self, environ: Mapping[str, str]) -> None:
+        """Take the variables that name settings.
+
+        A variable of one of our sections that names none is a misspelling, and
+        believed to be in force; others that begin with our name are not ours
+        to judge.
+        """
+        ours = tuple(f"{ENVIRONMENT_PREFIX}{section}_".upper() for section in SECTIONS)
+        for variable, text in sorted(environ.items()):
+            setting = self._variables.get(variable)
+            if setting is not None:
+                self._add_text(setting, text, variable)
+            elif variable.startswith(ours):
+                self.problems.append(
+                    f"{variable}: no such setting{_hint(variable, self._variables)}"
+                )
+
+    def add_overrides(self, overrides: Mapping[str, object]) -> None:
+        """Take what the command line says."""
+        for name, value in overrides.items():
+            setting = self._known.get(name)
+            if setting is not None and isinstance(value, str):
+                self._add_text(setting, value, "command line")
+            else:
+                self._add(name, value, "command line")
+
+    def _add_text(self, setting: Setting, text: str, origin: str) -> None:
+        try:
+            value = setting.kind.read(text)
+        except ValueError:
+            self._wrong_type(setting, origin)
+        else:
+            self._set(setting, value, origin)
+
+    def _add(self, name: str, value: object, origin: str) -> None:
+        setting = self._known.get(name)
+        if setting is None:
+            self.problems.append(
+                f"{name} ({origin}): no such setting{_hint(name, self._known)}"
+            )
+            return
+        try:
+            accepted = setting.kind.accept(value)
+        except ValueError:
+            self._wrong_type(setting, origin)
+        else:
+            self._set(setting, accepted, origin)
+
+    def _set(self, setting: Setting, value: object, origin: str) -> None:
+        self._values[setting.section][setting.key] = value
+        self.origins[setting.name] = origin
+
+    def _wrong_type(self, setting: Setting, origin: str) -> None:
+        self.problems.append(
+            f"{setting.name} ({origin}): must be a {setting.type_name}; write it as "
+            f"{setting.default_toml}"
+        )
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    """Find what a misspelt name most likely means."""
+    same_key = [each for each in known if each.rpartition(".")[2] == name]
+    near = same_key or difflib.get_close_matches(name, list(known), n=1)
+    if near:
+        return f"; did you mean {near[0]}?"
+    return "; remove it, or see the settings that `leadglass check` lists"
+
+
+# ── where things are ─────────────────────────────────────────────────────────
+
+
+def home_folder(environ: Mapping[str, str]) -> Path:
+    """Find the data folder: ``LEADGLASS_HOME``, else the user's data folder.
+
+    XDG Base Directory Specification: a relative ``XDG_DATA_HOME`` is ignored.
+    """
+    if named := environ.get(HOME_VARIABLE):
+        return Path(named).expanduser().absolute()
+    data_home = Path(environ.get("XDG_DATA_HOME", ""))
+    if not data_home.is_absolute():
+        user_home = environ.get("HOME")
+        data_home = (Path(user_home) if user_home else Path.home()) / ".local/share"
+    return data_home / "leadglass"
+
+
+def default_text() -> str:
+    """Write the settings file with every setting, explained, at its default.
+
+    Each line is commented out, so that a later release may better a default.
+    """
+    lines = ["# Settings of this Leadglass node. Remove the # to change one."]
+    section = ""
+    for setting in settings():
+        if setting.section != section:
+            section = setting.section
+            first, *_ = (SECTIONS[section].__doc__ or "").splitlines()
+            lines += ["", "", f"# {first}", f"[{section}]"]
+        lines += ["", *_comment(setting), f"# {setting.key} = {setting.default_toml}"]
+    return "\n".join(lines) + "\n"
+
+
+def _comment(setting: Setting) -> Iterator[str]:
+    """Wrap the help text of a setting to comment lines."""
+    words = setting.help.split()
+    if setting.choices:
+        words += ["One", "of", f"{', '.join(setting.choices)}."]
+    elif setting.low is not None and setting.high is not None:
+        words += [f"{setting.low:.15g}", "to", f"{setting.high:.15g}."]
+    line = "##"
+    for word in words:
+        if len(line) + 1 + len(word) > 79:
+            yield line
+            line = "##"
+        line += f" {word}"
+    yield line
+
+
+def write_default(home: Path) -> Path:
+    """Write the commented settings file, unless there is one; return its path."""
+    path = home / FILE_NAME
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(default_text())
+    return path
