@@ -1,0 +1,1 @@
+"""What happened: PS3.15 events in a signed Merkle log."""
