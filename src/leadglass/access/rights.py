@@ -1,0 +1,23 @@
+"""What can be asked for, whichever door the question comes through."""
+
+from enum import StrEnum
+
+
+class Right(StrEnum):
+    """One thing that a rule can allow."""
+
+    ECHO = "echo"  # Verification, PS3.4 Annex A
+    STORE = "store"  # Storage as sender to us, PS3.4 Annex B
+    FIND = "find"  # Query, PS3.4 C.4.1
+    MOVE = "move"  # Retrieve to a third party, PS3.4 C.4.2
+    GET = "get"  # Retrieve to itself, PS3.4 C.4.3
+    ERASE = "erase"  # destroy a study and its key
+    EXPORT = "export"  # write instances to media
+    IMPORT = "import"  # read instances from media
+    ADMINISTER = "administer"  # devices, rules, keys
+    AUDIT = "audit"  # read and prove the audit record
+
+
+# What a device may be given. The others are acts of people, whom a certificate in
+# the hands of a machine does not name.
+DEVICE_RIGHTS = frozenset({Right.ECHO, Right.STORE, Right.FIND, Right.MOVE, Right.GET})
