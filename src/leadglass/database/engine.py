@@ -258,6 +258,20 @@ class Database:
                 row = self._watcher.exec_driver_sql("PRAGMA data_version").one()
                 return int(row[0])
 
+    def verify(self) -> None:
+        """Check the seal of every page and the order within; reads the whole file.
+
+        Raises:
+            Damaged: A page does not verify, or indices and tables disagree.
+            Unavailable: The database cannot answer now.
+        """
+        with self.read() as connection:
+            pages = connection.exec_driver_sql("PRAGMA cipher_integrity_check").all()
+            if pages:
+                raise Damaged(f"database: {len(pages)} pages fail their seal")
+            if connection.exec_driver_sql("PRAGMA quick_check(1)").scalar() != "ok":
+                raise Damaged("database: its tables and indices disagree")
+
     def close(self) -> None:
         """Wait for the works under way, refuse new ones, and close the file."""
         with self._mutex:

@@ -1,0 +1,39 @@
+"""Bringing a database to the schema of this program, one revision at a time.
+
+Each part of the house writes its own revisions into ``versions``, chained in one
+line, with the DDL written out: a revision says what happened then, and must not
+change when the tables of today do.
+"""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+
+from leadglass.database.engine import Database, Transaction
+from leadglass.errors import Misconfigured
+
+
+def upgrade(database: Database) -> None:
+    """Apply the revisions that are missing, all or none; nothing if none is.
+
+    Raises:
+        Misconfigured: A newer program has been here.
+        Unavailable: The database cannot be written now.
+    """
+    database.write(_upgrade)
+
+
+def _upgrade(transaction: Transaction) -> None:
+    config = Config()
+    here = str(Path(__file__).parent)
+    config.set_main_option("script_location", here.replace("%", "%%"))
+    config.attributes["connection"] = transaction.connection
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise Misconfigured(
+            "database: its schema is none that this version knows; "
+            "start the newer version that last wrote it"
+        ) from error
