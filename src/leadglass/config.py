@@ -440,7 +440,7 @@ class Pixels:
     )
     memory_bytes_max: int = _setting(
         4 * GiB,
-        "Address space of one worker, beyond the images themselves.",
+        "Address space of one worker: code, one frame packed and unpacked.",
         low=512 * MiB,
         high=64 * GiB,
     )
@@ -852,7 +852,10 @@ class Config:
 
 def _is_inside(path: Path, folder: Path) -> bool:
     """Whether a path, symbolic links followed, lies in a folder."""
-    return path.resolve().is_relative_to(folder.resolve())
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):  # a loop of links, a NUL character
+        return True
 
 
 class _Reading:
