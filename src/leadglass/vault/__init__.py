@@ -1,0 +1,1 @@
+"""Sealed write-once blobs, and the keys that open them."""

@@ -1,0 +1,396 @@
+"""Encryption at rest, as a store around a store.
+
+Format 1 (``docs/explanation/formats/sealed-blob.md``)::
+
+    "LGLS" | version 1 | log2(segment size) | 0 0 | locator 32 | Tink stream
+
+    locator    = AES-256-GCM(study key's id), so nobody sees which blobs belong
+                 together; its key is HKDF(locator secret, the stream's salt, name)
+    Tink stream= see ``stream``, under the study's key, bound to the blob's name
+
+So a blob cannot take the place of another, and without its study's key file it is
+noise: destroying that one file erases the study.
+
+HOT. Segment size by measurement (525 KB blob, written in 16 KiB pieces into the
+page cache and read back, best of 300, µs; 2 shared cores of AES-NI with VAES):
+
+    segment     seal   + write   read    one byte at random
+    64 KiB        76       196     79    13
+    128 KiB       72       172     72    21
+    256 KiB       70       161     89    37
+    1 MiB         95       244     76    71 (no segment but the last)
+
+128 KiB: no slower than any, two buffers of it stay in the second-level cache, and
+a frame of 512 KiB reads at most 24 % too much.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from struct import Struct
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from leadglass.errors import Damaged, Unavailable
+from leadglass.vault.blobs import (
+    BlobName,
+    BlobReader,
+    BlobStore,
+    BlobWriter,
+    Bytes,
+)
+from leadglass.vault.keys import KeyId, Keyring
+from leadglass.vault.stream import (
+    HEADER_BYTES,
+    TAG_BYTES,
+    Layout,
+    Stream,
+    derive,
+    salt_of,
+)
+
+SEGMENT_BYTES_LOG2 = 17  # 128 KiB, see above
+# Readers refuse other sizes before they take memory: 4 KiB is the least that is
+# not mostly overhead, 1 MiB the most that Tink's own templates use.
+_SEGMENT_BYTES_LOG2 = range(12, 21)
+
+_MAGIC = b"LGLS"
+_VERSION = 1
+_PREFIX = Struct("4sBBxx")
+_LOCATOR_BYTES = 16 + TAG_BYTES
+_ENVELOPE_BYTES = _PREFIX.size + _LOCATOR_BYTES
+HEAD_BYTES = _ENVELOPE_BYTES + HEADER_BYTES
+_LOCATOR_PURPOSE = "blob locator 1"
+_ZERO_NONCE = bytes(12)  # each locator has a key of its own
+
+# Fresh buffers of this size are fresh pages from the kernel, each zeroed: as dear
+# as the encryption. 16 pairs are 4 MiB, enough for 16 associations at work.
+_SPARE_BUFFERS_MAX = 16
+
+
+class SealedBlobs:
+    """Keeps only ciphertext in the store it wraps.
+
+    Writing needs the study's key, so a writer is asked for with ``writer(name,
+    key_id)``, or ``under(key_id)`` gives the plain ``BlobStore``; everything that
+    reads finds the key by itself.
+    """
+
+    def __init__(
+        self,
+        inner: BlobStore,
+        keyring: Keyring,
+        segment_bytes_log2: int = SEGMENT_BYTES_LOG2,
+    ) -> None:
+        assert segment_bytes_log2 in _SEGMENT_BYTES_LOG2
+        self._inner = inner
+        self._keyring = keyring
+        self._locator_secret = keyring.derive(_LOCATOR_PURPOSE)
+        self._prefix = _PREFIX.pack(_MAGIC, _VERSION, segment_bytes_log2)
+        self._layout = Layout(1 << segment_bytes_log2)
+        self._buffers = _Buffers(self._layout)
+
+    def under(self, key_id: KeyId) -> BlobStore:
+        """Return this store as one whose new blobs belong to that study key."""
+        return _SealedUnder(self, key_id)
+
+    def writer(self, name: BlobName, key_id: KeyId) -> BlobWriter:
+        """Begin a new blob of the study that has this key.
+
+        Raises:
+            NotFound: The key was destroyed.
+            Conflict, Unavailable: See ``BlobStore``.
+        """
+        context = name.encode()
+        stream = Stream.new(self._keyring.study_key(key_id), context)
+        locator = self._locator(stream.header, context).encrypt(
+            _ZERO_NONCE, key_id.raw, self._prefix
+        )
+        head = self._prefix + locator + stream.header
+        inner = self._inner.writer(name)
+        return _SealedWriter(inner, stream, head, self._layout, self._buffers)
+
+    def reader(self, name: BlobName) -> "SealedReader":
+        """Open a blob.
+
+        Raises:
+            NotFound: There is no such blob, or its key was destroyed.
+            Damaged: Its head does not verify.
+            Unavailable: The store cannot be read now.
+        """
+        inner = self._inner.reader(name)
+        try:
+            return self._opened(name, inner)
+        except BaseException:
+            inner.close()
+            raise
+
+    def key_id(self, name: BlobName) -> KeyId:
+        """Return which study key seals the blob: for building the index anew."""
+        with self._inner.reader(name) as inner:
+            return self._key_id(name, _head(inner))
+
+    def settle(self, name: BlobName) -> None:
+        """See ``BlobStore.settle``."""
+        self._inner.settle(name)
+
+    def unsettled(self) -> Iterator[BlobName]:
+        """See ``BlobStore.unsettled``."""
+        return self._inner.unsettled()
+
+    def delete(self, name: BlobName) -> None:
+        """See ``BlobStore.delete``."""
+        self._inner.delete(name)
+
+    def names(self) -> Iterator[BlobName]:
+        """See ``BlobStore.names``."""
+        return self._inner.names()
+
+    def get(self, name: BlobName) -> Iterator[bytes]:
+        """Yield the blob, each segment verified before it is yielded."""
+        with self.reader(name) as reader:
+            yield from reader.chunks()
+
+    def read(self, name: BlobName, offset: int, length: int) -> bytes:
+        """Return a range of the blob; see ``BlobReader.read``."""
+        with self.reader(name) as reader:
+            return reader.read(offset, length)
+
+    def size(self, name: BlobName) -> int:
+        """Return the blob's length in bytes; its end is verified."""
+        with self.reader(name) as reader:
+            reader.verify_end()
+            return reader.size
+
+    def _opened(self, name: BlobName, inner: BlobReader) -> "SealedReader":
+        head = _head(inner)
+        key_id = self._key_id(name, head)
+        stream = Stream(
+            self._keyring.study_key(key_id), name.encode(), head[_ENVELOPE_BYTES:]
+        )
+        segment_bytes = 1 << head[5]
+        if segment_bytes == self._layout.segment_bytes:
+            return SealedReader(inner, stream, key_id, self._layout, self._buffers)
+        layout = Layout(segment_bytes)
+        return SealedReader(inner, stream, key_id, layout, _Buffers(layout))
+
+    def _key_id(self, name: BlobName, head: bytes) -> KeyId:
+        prefix, locator = head[: _PREFIX.size], head[_PREFIX.size : _ENVELOPE_BYTES]
+        magic, version, segment_bytes_log2 = _PREFIX.unpack(prefix)
+        if magic != _MAGIC:
+            raise Damaged("the blob has no seal")
+        if version != _VERSION or segment_bytes_log2 not in _SEGMENT_BYTES_LOG2:
+            raise Damaged("the blob's seal is of an unknown format")
+        aead = self._locator(head[_ENVELOPE_BYTES:], name.encode())
+        try:
+            return KeyId.of(aead.decrypt(_ZERO_NONCE, locator, prefix))
+        except InvalidTag:
+            raise Damaged("the blob's seal does not verify") from None
+
+    def _locator(self, header: bytes, context: bytes) -> AESGCM:
+        return AESGCM(derive(self._locator_secret, salt=salt_of(header), info=context))
+
+
+class _SealedUnder(BlobStore):
+    """``SealedBlobs`` as a ``BlobStore``: with one key for what is written."""
+
+    def __init__(self, sealed: SealedBlobs, key_id: KeyId) -> None:
+        self._sealed = sealed
+        self._key_id = key_id
+
+    def writer(self, name: BlobName) -> BlobWriter:
+        return self._sealed.writer(name, self._key_id)
+
+    def reader(self, name: BlobName) -> BlobReader:
+        return self._sealed.reader(name)
+
+    def settle(self, name: BlobName) -> None:
+        self._sealed.settle(name)
+
+    def unsettled(self) -> Iterator[BlobName]:
+        return self._sealed.unsettled()
+
+    def delete(self, name: BlobName) -> None:
+        self._sealed.delete(name)
+
+    def names(self) -> Iterator[BlobName]:
+        return self._sealed.names()
+
+    def size(self, name: BlobName) -> int:
+        return self._sealed.size(name)
+
+
+class _Buffers:
+    """Pairs of reusable buffers: one segment of plaintext, one of ciphertext."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._spare: deque[tuple[memoryview, memoryview]] = deque()
+
+    def take(self) -> tuple[memoryview, memoryview]:
+        try:
+            return self._spare.pop()
+        except IndexError:
+            size = self._layout.segment_bytes
+            return memoryview(bytearray(size)), memoryview(
+                bytearray(size + _ENVELOPE_BYTES)
+            )
+
+    def give(self, pair: tuple[memoryview, memoryview]) -> None:
+        if len(self._spare) < _SPARE_BUFFERS_MAX:
+            self._spare.append(pair)
+
+
+class _SealedWriter(BlobWriter):
+    """Gathers a segment, seals it, writes it; keeps back what may be the last."""
+
+    def __init__(
+        self,
+        inner: BlobWriter,
+        stream: Stream,
+        head: bytes,
+        layout: Layout,
+        buffers: _Buffers,
+    ) -> None:
+        self._inner = inner
+        self._stream = stream
+        self._buffers = buffers
+        self._pair: tuple[memoryview, memoryview] | None = buffers.take()
+        self._plain, self._out = self._pair
+        self._out[: len(head)] = head
+        self._head = len(head)  # goes out with the first segment, in one write
+        self._room, self._room_next = layout.first_room, layout.room
+        self._filled = 0
+        self._number = 0
+
+    def write(self, data: Bytes) -> None:
+        self._check_open()
+        view = memoryview(data)
+        at, size = 0, len(view)
+        while at < size:
+            room = self._room
+            if self._filled == room:  # and more is here: not the last
+                self._seal(self._plain[:room], is_last=False)
+            elif not self._filled and size - at > room:  # straight from the caller
+                self._seal(view[at : at + room], is_last=False)
+                at += room
+            else:
+                end = min(at + room - self._filled, size)
+                filled = self._filled + end - at
+                self._plain[self._filled : filled] = view[at:end]
+                self._filled = filled
+                at = end
+
+    def commit(self) -> None:
+        self._check_open()
+        self._seal(self._plain[: self._filled], is_last=True)
+        self._release()
+        self._inner.commit()
+
+    def abandon(self) -> None:
+        self._release()
+        self._inner.abandon()
+
+    def _seal(self, plain: memoryview, *, is_last: bool) -> None:
+        head, self._head = self._head, 0
+        out = self._out[: head + len(plain) + TAG_BYTES]
+        try:
+            self._stream.seal_into(
+                self._number, is_last=is_last, data=plain, out=out[head:]
+            )
+            self._inner.write(out)
+        except BaseException:
+            self.abandon()
+            raise
+        self._number += 1
+        self._filled = 0
+        self._room = self._room_next
+
+    def _release(self) -> None:
+        if self._pair is not None:
+            pair, self._pair = self._pair, None
+            self._buffers.give(pair)
+
+    def _check_open(self) -> None:
+        if self._pair is None:
+            raise Unavailable("this blob was committed or abandoned")
+
+
+class SealedReader(BlobReader):
+    """An open blob; every segment is verified before a byte of it leaves."""
+
+    def __init__(
+        self,
+        inner: BlobReader,
+        stream: Stream,
+        key_id: KeyId,
+        layout: Layout,
+        buffers: _Buffers,
+    ) -> None:
+        """Take over ``inner``, and close it with this."""
+        self.key_id = key_id
+        self._inner = inner
+        self._stream = stream
+        self._layout = layout
+        self._buffers = buffers
+        self._stream_bytes = inner.size - _ENVELOPE_BYTES
+        self._last = layout.segments(self._stream_bytes) - 1
+        self._size = layout.plain_bytes(self._stream_bytes)
+
+    @property
+    def size(self) -> int:
+        """Length in bytes; a cut tail shows when the last segment is read."""
+        return self._size
+
+    def verify_end(self) -> None:
+        """Raise ``Damaged`` unless the blob ends where it was ended."""
+        self._segment(self._last)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return a range; reads and verifies the segments that cover it."""
+        if not 0 <= offset <= offset + length <= self._size:
+            raise Damaged("the blob ends before the range asked for")
+        spans = self._layout.numbers(offset, length)
+        return b"".join(self._cut(*span) for span in spans)
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill ``buffer``."""
+        length = len(buffer)
+        if not 0 <= offset <= offset + length <= self._size:
+            raise Damaged("the blob ends before the range asked for")
+        at = 0
+        for span in self._layout.numbers(offset, length):
+            piece = self._cut(*span)
+            buffer[at : at + len(piece)] = piece
+            at += len(piece)
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the blob, a segment at a time."""
+        for number in range(self._last + 1):
+            yield self._segment(number)
+
+    def close(self) -> None:
+        """Close the blob."""
+        self._inner.close()
+
+    def _cut(self, number: int, begin: int, end: int) -> bytes | memoryview:
+        plain = self._segment(number)
+        if end - begin == len(plain):
+            return plain
+        return memoryview(plain)[begin:end]
+
+    def _segment(self, number: int) -> bytes:
+        begin, end = self._layout.span(number, self._stream_bytes)
+        pair = self._buffers.take()
+        try:
+            sealed = pair[1][: end - begin]
+            self._inner.read_into(_ENVELOPE_BYTES + begin, sealed)
+            return self._stream.open(
+                number, is_last=number == self._last, sealed=sealed
+            )
+        finally:
+            self._buffers.give(pair)
+
+
+def _head(inner: BlobReader) -> bytes:
+    return inner.read(0, HEAD_BYTES)
