@@ -11,6 +11,7 @@ import socket
 import ssl
 import threading
 from pathlib import Path
+from typing import cast
 
 from bench.certificates import Identity
 from bench.process import LOOPBACK
@@ -27,64 +28,85 @@ def client_context(identity: Identity) -> ssl.SSLContext:
     return context
 
 
-def send_secure(secure: ssl.SSLSocket, data: memoryview) -> None:
-    """Send everything through a socket that does not block."""
-    while data:
-        try:
-            data = data[secure.send(data) :]
-        except ssl.SSLWantWriteError:
-            select.select([], [secure], [])
-        except ssl.SSLWantReadError:
-            select.select([secure], [], [])
+class Secure:
+    """TLS over a socket, with the bytes in memory between them.
 
-
-def receive_secure(secure: ssl.SSLSocket, view: memoryview) -> tuple[int, bool]:
-    """Fill the buffer with what is there; say whether more may come."""
-    filled = 0
-    try:
-        while filled < len(view):
-            count = secure.recv_into(view[filled:])
-            if count == 0:
-                return filled, False
-            filled += count
-    except ssl.SSLWantReadError:
-        pass
-    return filled, True
-
-
-def copy(plain: socket.socket, secure: ssl.SSLSocket) -> None:
-    """Copy both ways until an end closes.
-
-    One thread, because OpenSSL's connections are not for two at a time.
+    OpenSSL itself would read each record in two system calls; here one brings many.
     """
+
+    def __init__(self, raw: socket.socket, context: ssl.SSLContext) -> None:
+        self._raw = raw
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._in, self._out, server_hostname=None)
+        self._received = memoryview(bytearray(BUFFER_BYTES))
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self._flush()
+                if not self.fill():
+                    message = "the server ended the handshake"
+                    raise ConnectionError(message) from None
+            else:
+                self._flush()
+                return
+
+    def _flush(self) -> None:
+        if self._out.pending:
+            self._raw.sendall(self._out.read())
+
+    def fill(self) -> int:
+        """Wait for bytes of the peer and take them in; 0 when it has ended."""
+        count = self._raw.recv_into(self._received)
+        self._in.write(self._received[:count])
+        return count
+
+    def read_into(self, view: memoryview) -> int:
+        """Decrypt what has been taken in, as far as it makes whole records."""
+        filled = 0
+        try:
+            while filled < len(view):
+                # With a buffer it returns a count, whatever its declared type says.
+                count = cast("int", self._tls.read(len(view) - filled, view[filled:]))
+                if count == 0:
+                    break
+                filled += count
+        except ssl.SSLWantReadError:
+            pass
+        return filled
+
+    def write(self, data: memoryview) -> None:
+        self._tls.write(data)
+        self._flush()
+
+
+def copy(plain: socket.socket, raw: socket.socket, secure: Secure) -> None:
+    """Copy both ways until an end closes."""
     view = memoryview(bytearray(BUFFER_BYTES))
     while True:
-        waiting = () if secure.pending() else (plain, secure)
-        ready, _, _ = select.select(waiting, [], [], None if waiting else 0)
-        if secure in ready or not waiting:
-            count, is_open = receive_secure(secure, view)
-            plain.sendall(view[:count])
-            if not is_open:
+        ready, _, _ = select.select((plain, raw), [], [])
+        if raw in ready:
+            if not secure.fill():
                 return
+            while count := secure.read_into(view):
+                plain.sendall(view[:count])
         if plain in ready:
             count = plain.recv_into(view)
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             if count == 0:
                 return
-            send_secure(secure, view[:count])
+            secure.write(view[:count])
 
 
 def carry(plain: socket.socket, port: int, context: ssl.SSLContext) -> None:
     with plain, socket.create_connection((LOOPBACK, port)) as raw:
         for each in (plain, raw):
             each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with context.wrap_socket(raw) as secure:
-            secure.setblocking(False)
-            try:
-                copy(plain, secure)
-            except OSError as error:
-                # The client sees its association end and says so itself.
-                print(f"relay: {error}", flush=True)
+        try:
+            copy(plain, raw, Secure(raw, context))
+        except OSError as error:
+            # The client sees its association end and says so itself.
+            print(f"relay: {error}", flush=True)
 
 
 def main() -> None:
