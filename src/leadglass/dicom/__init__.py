@@ -1,0 +1,1 @@
+"""The DICOM standard as values: no input, no output, no clock."""
