@@ -3,10 +3,10 @@
 No socket, thread or clock lives here. The shell that owns the socket does::
 
     n = socket.recv_into(association.space())
-    association.filled(n)                       # or receive(data)
-    for event in association.events():
-        ...                                     # decide, then accept(), send() ...
-    socket.sendall(association.outbox())
+    if association.filled(n):                   # or receive(data)
+        for event in association.events():
+            ...                                 # decide, then accept(), send() ...
+        socket.sendall(association.outbox())
 
 HOT: data set bytes are written once, by ``recv_into``, and are handed on as
 views of the inbox. A PDU is handed on whole, so the inbox holds one PDU of the
@@ -64,6 +64,8 @@ INBOX_BYTES_MIN: Final = 16 * 1024
 CONTROL_LENGTH_BYTES: Final = 4  # A-ASSOCIATE-RJ, A-RELEASE-*, A-ABORT
 
 _PDV = Struct(">IBB")  # length, context ID, control header: PS3.8 §9.3.5.1
+# A PDU and its one PDV: type, length, length of the PDV, context ID, control header.
+_ONE_PDV = Struct(">BxIIBB")
 _P_DATA: Final = int(PDUType.P_DATA_TF)
 
 _RECEIVED: Final = {
@@ -188,6 +190,7 @@ class Association:
         self.request: AssociateRQ | None = None
         self._is_requestor = is_requestor
         self._limits = limits
+        self._data_length_max = limits.pdu_length_bytes_max
         self._length_max: dict[int, int] = {
             PDUType.ASSOCIATE_RQ: limits.associate_length_bytes_max,
             PDUType.ASSOCIATE_AC: limits.associate_length_bytes_max,
@@ -255,9 +258,15 @@ class Association:
             raise RuntimeError("events() were not read to their end")
         return self._view[self._end : stop]
 
-    def filled(self, count: int) -> None:
-        """Take the first bytes of the last ``space()`` as received."""
+    def filled(self, count: int) -> bool:
+        """Take the first bytes of the last ``space()`` as received.
+
+        Returns:
+            Whether ``events()`` is worth a look: not while a PDU is incomplete
+            (under TLS, a PDU of 128 KiB arrives in eight pieces).
+        """
         self._end += count
+        return self._end - self._start >= self._need
 
     def receive(self, data: bytes | memoryview) -> None:
         """Take bytes by copying them; ``space()`` and ``filled()`` do without."""
@@ -289,29 +298,53 @@ class Association:
                 is in the outbox: send that and close the connection.
         """
         try:
-            while (header := self._next_header()) is not None:
+            while True:
+                start = self._start
+                if self._takes_data and self._end - start >= _ONE_PDV.size:
+                    kind, length, pdv_length, context_id, control = (
+                        _ONE_PDV.unpack_from(self._view, start)
+                    )
+                    stop = start + HEADER.size + length
+                    # HOT: nearly every PDU is data, all there, and one PDV fills it.
+                    # Whatever is not exactly that is judged below.
+                    if (
+                        kind == _P_DATA
+                        and pdv_length == length - 4 >= 2
+                        and length <= self._data_length_max
+                        and stop <= self._end
+                        and context_id in self.contexts
+                    ):
+                        self._start = stop
+                        data = self._view[start + _ONE_PDV.size : stop]
+                        yield Fragment(
+                            context_id, control & 1 == 1, control & 2 == 2, data
+                        )
+                        continue
+                header = self._next_header()
+                if header is None:
+                    return
                 kind, at, stop = header
-                if kind != _P_DATA or not self._takes_data:
-                    event = self._read(PDUType(kind), self._view[at:stop])
-                    if event is not None:
-                        yield event
-                    continue
-                view, contexts = self._view, self.contexts
-                while at < stop and self._takes_data:  # until we abort
-                    if stop - at < _PDV.size:
-                        raise _Invalid("PDV is cut short", _BAD_VALUE)
-                    length, context_id, control = _PDV.unpack_from(view, at)
-                    end = at + 4 + length
-                    if length < 2 or end > stop:
-                        raise _Invalid("PDV overruns its PDU", _BAD_VALUE)
-                    if context_id not in contexts:
-                        raise _Invalid("PDV of a context not accepted", _BAD_VALUE)
-                    data = view[at + 6 : end]
-                    at = end
-                    # PS3.8 §E.2: the other bits "shall not be tested".
-                    yield Fragment(context_id, control & 1 == 1, control & 2 == 2, data)
+                if kind == _P_DATA and self._takes_data:
+                    yield from self._fragments(at, stop)
+                elif (event := self._read(PDUType(kind), at, stop)) is not None:
+                    yield event
         except PeerError as error:
             self._fail(error)
+
+    def _fragments(self, at: int, stop: int) -> Iterator[Fragment]:
+        while at < stop and self._takes_data:  # until we abort
+            if stop - at < _PDV.size:
+                raise _Invalid("PDV is cut short", _BAD_VALUE)
+            length, context_id, control = _PDV.unpack_from(self._view, at)
+            end = at + 4 + length
+            if length < 2 or end > stop:
+                raise _Invalid("PDV overruns its PDU", _BAD_VALUE)
+            if context_id not in self.contexts:
+                raise _Invalid("PDV of a context not accepted", _BAD_VALUE)
+            data = self._view[at + _PDV.size : end]
+            at = end
+            # PS3.8 §E.2: the other bits "shall not be tested".
+            yield Fragment(context_id, control & 1 == 1, control & 2 == 2, data)
 
     def _next_header(self) -> tuple[int, int, int] | None:
         """Return type, begin and end of the next PDU's body; None: not all there.
@@ -328,7 +361,7 @@ class Association:
             return None
         kind, length = HEADER.unpack_from(self._view, start)
         if kind == _P_DATA and self._takes_data:
-            if not 0 < length <= self._limits.pdu_length_bytes_max:
+            if not 0 < length <= self._data_length_max:
                 raise _Invalid(f"P-DATA-TF of {length} bytes", _BAD_VALUE)
         else:
             self._judge(kind, length)
@@ -353,9 +386,10 @@ class Association:
                 f"{received.name} of {length} bytes, at most {length_max}", _BAD_VALUE
             )
 
-    def _read(self, kind: PDUType, body: memoryview) -> Event | None:
+    def _read(self, kind: PDUType, at: int, stop: int) -> Event | None:
         """Do what the table says for a PDU other than welcome data."""
         action = TRANSITIONS[_RECEIVED[kind], self.state]
+        body = self._view[at:stop]
         event: Event | None = None
         if action is Action.AE_6:
             event = self._requested(AssociateRQ.decode(body))

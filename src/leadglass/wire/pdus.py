@@ -14,6 +14,7 @@ from struct import Struct
 from typing import Any, ClassVar, Final
 
 from leadglass.dicom.aetitle import AETitle
+from leadglass.dicom.transfer_syntaxes import IMPLICIT_VR_LE
 from leadglass.dicom.uids import UID
 from leadglass.errors import PeerError
 
@@ -199,11 +200,17 @@ class ContextAnswer:
             raise PeerError("accepted presentation context without transfer syntax")
 
     def encode(self) -> bytes:
-        """Return the item; a rejected context has an empty transfer syntax."""
+        """Return the item.
+
+        A rejected context names the default transfer syntax: it "shall not be
+        tested" (Table 9-18), but there are readers that stumble over none.
+        """
         return _item(
             Item.CONTEXT_AC,
             _CONTEXT.pack(self.id, self.result)
-            + _item(Item.TRANSFER_SYNTAX, _ascii(self.transfer_syntax or "")),
+            + _item(
+                Item.TRANSFER_SYNTAX, _ascii(self.transfer_syntax or IMPLICIT_VR_LE)
+            ),
         )
 
     @classmethod
