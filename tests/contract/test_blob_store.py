@@ -105,6 +105,9 @@ class TestWhatWasPutIsGot:
         with store.reader(name) as reader:
             reader.read_into(offset, memoryview(buffer))
         assert buffer == whole[offset : offset + length]
+        pieces = store.get(name, offset, length)
+        assert b"".join(pieces) == whole[offset : offset + length]
+        assert b"".join(store.get(name, offset)) == whole[offset:]
 
     def test_the_writers_buffer_may_be_reused(self, store: BlobStore) -> None:
         buffer = bytearray(b"first ")
@@ -125,6 +128,8 @@ class TestWhatWasPutIsGot:
         for offset, length in ((0, 6), (5, 1), (6, 0), (-1, 2)):
             with pytest.raises(Damaged):
                 store.read(A, offset, length)
+            with pytest.raises(Damaged):
+                list(store.get(A, offset, length))
             with store.reader(A) as reader, pytest.raises(Damaged):
                 reader.read_into(offset, memoryview(bytearray(length)))
         assert store.read(A, 5, 0) == b""

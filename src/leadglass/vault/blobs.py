@@ -90,7 +90,7 @@ class BlobWriter(Protocol):
 
 
 class BlobReader(Protocol):
-    """One open blob; a blob deleted meanwhile stays readable here."""
+    """One open blob, for one thread; deleted meanwhile, it stays readable here."""
 
     @property
     def size(self) -> int:
@@ -110,8 +110,17 @@ class BlobReader(Protocol):
     def read_into(self, offset: int, buffer: memoryview) -> None:
         """Fill ``buffer`` from ``offset`` on; raises like ``read``."""
 
-    def chunks(self) -> Iterator[bytes]:
-        """Yield the whole blob, a bounded piece at a time."""
+    def chunks(
+        self, offset: int = 0, length: int | None = None
+    ) -> Iterator[bytes | memoryview]:
+        """Yield a range, or all from ``offset`` on, a bounded piece at a time.
+
+        Pieces stay good when the next is asked for. For anything long this is
+        quicker than ``read``: large fresh memory is dearer than the decryption.
+
+        Raises:
+            Damaged, Unavailable: Like ``read``.
+        """
         ...
 
     def close(self) -> None:
@@ -183,10 +192,12 @@ class BlobStore(Protocol):
                 writer.write(chunk)
             writer.commit()
 
-    def get(self, name: BlobName) -> Iterator[bytes]:
-        """Yield the blob's bytes, each piece verified before it is yielded."""
+    def get(
+        self, name: BlobName, offset: int = 0, length: int | None = None
+    ) -> Iterator[bytes | memoryview]:
+        """Yield the blob or a range of it; see ``BlobReader.chunks``."""
         with self.reader(name) as reader:
-            yield from reader.chunks()
+            yield from reader.chunks(offset, length)
 
     def read(self, name: BlobName, offset: int, length: int) -> bytes:
         """Return a range of the blob; see ``BlobReader.read``."""

@@ -264,6 +264,7 @@ class SharedSync:
             leads = batch is None
             if batch is None:
                 batch = self._gathering = _Batch()
+            batch.members += 1
         if leads:
             self._lead(batch)
         else:
@@ -291,8 +292,9 @@ class SharedSync:
 class _Batch:
     """Those who wait for the same sync."""
 
-    __slots__ = ("done", "error")
+    __slots__ = ("done", "error", "members")
 
     def __init__(self) -> None:
         self.done = threading.Event()
         self.error: OSError | None = None
+        self.members = 0

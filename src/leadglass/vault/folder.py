@@ -367,10 +367,14 @@ class FolderReader(BlobReader):
         if done < len(buffer):
             raise Damaged("the blob ends before the range asked for")
 
-    def chunks(self) -> Iterator[bytes]:
-        """Yield the whole file."""
-        for at in range(0, self._size, CHUNK_BYTES):
-            yield self.read(at, min(CHUNK_BYTES, self._size - at))
+    def chunks(
+        self, offset: int = 0, length: int | None = None
+    ) -> Iterator[bytes | memoryview]:
+        """Yield a range of the file."""
+        length = self._size - offset if length is None else length
+        self._check_range(offset, length)
+        for at in range(offset, offset + length, CHUNK_BYTES):
+            yield self.read(at, min(CHUNK_BYTES, offset + length - at))
 
     def close(self) -> None:
         """Close the file."""

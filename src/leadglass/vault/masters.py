@@ -191,7 +191,7 @@ def _read(path: Path, forbidden: int) -> bytes:
     except OSError as error:
         reason = os.strerror(error.errno or 0)
         raise Misconfigured(f"cannot read the master key {path}: {reason}") from None
-    with os.fdopen(file, "rb") as opened:
+    try:
         found = os.fstat(file)
         if not stat.S_ISREG(found.st_mode):
             raise Misconfigured(f"the master key {path} is not a file")
@@ -201,7 +201,12 @@ def _read(path: Path, forbidden: int) -> bytes:
             )
         if found.st_uid not in {os.geteuid(), 0}:
             raise Misconfigured(f"the master key {path} is another user's: chown it")
-        return opened.read(_SECRET_FILE_BYTES_MAX + 1)
+        return os.read(file, _SECRET_FILE_BYTES_MAX + 1)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        raise Misconfigured(f"cannot read the master key {path}: {reason}") from None
+    finally:
+        os.close(file)
 
 
 def _key(text: bytes, path: str) -> bytes:

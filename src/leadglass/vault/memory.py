@@ -106,9 +106,12 @@ class _MemoryReader(BlobReader):
     def read_into(self, offset: int, buffer: memoryview) -> None:
         buffer[:] = self.read(offset, len(buffer))
 
-    def chunks(self) -> Iterator[bytes]:
-        for at in range(0, len(self._blob), CHUNK_BYTES):
-            yield self._blob[at : at + CHUNK_BYTES]
+    def chunks(
+        self, offset: int = 0, length: int | None = None
+    ) -> Iterator[bytes | memoryview]:
+        blob = self.read(offset, self.size - offset if length is None else length)
+        for at in range(0, len(blob), CHUNK_BYTES):
+            yield blob[at : at + CHUNK_BYTES]
 
     def close(self) -> None:
         pass

@@ -146,10 +146,12 @@ class SealedBlobs:
         """See ``BlobStore.names``."""
         return self._inner.names()
 
-    def get(self, name: BlobName) -> Iterator[bytes]:
-        """Yield the blob, each segment verified before it is yielded."""
+    def get(
+        self, name: BlobName, offset: int = 0, length: int | None = None
+    ) -> Iterator[bytes | memoryview]:
+        """Yield the blob or a range, each segment verified before it is yielded."""
         with self.reader(name) as reader:
-            yield from reader.chunks()
+            yield from reader.chunks(offset, length)
 
     def read(self, name: BlobName, offset: int, length: int) -> bytes:
         """Return a range of the blob; see ``BlobReader.read``."""
@@ -348,36 +350,37 @@ class SealedReader(BlobReader):
 
     def read(self, offset: int, length: int) -> bytes:
         """Return a range; reads and verifies the segments that cover it."""
-        if not 0 <= offset <= offset + length <= self._size:
-            raise Damaged("the blob ends before the range asked for")
-        spans = self._layout.numbers(offset, length)
-        return b"".join(self._cut(*span) for span in spans)
+        return b"".join(self.chunks(offset, length))
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         """Fill ``buffer``."""
-        length = len(buffer)
-        if not 0 <= offset <= offset + length <= self._size:
-            raise Damaged("the blob ends before the range asked for")
         at = 0
-        for span in self._layout.numbers(offset, length):
-            piece = self._cut(*span)
+        for piece in self.chunks(offset, len(buffer)):
             buffer[at : at + len(piece)] = piece
             at += len(piece)
 
-    def chunks(self) -> Iterator[bytes]:
-        """Yield the blob, a segment at a time."""
-        for number in range(self._last + 1):
-            yield self._segment(number)
+    def chunks(
+        self, offset: int = 0, length: int | None = None
+    ) -> Iterator[bytes | memoryview]:
+        """Yield a range, a segment at a time.
+
+        What goes to the end of the blob has its end verified, also when there is
+        nothing before it.
+        """
+        if length is None:
+            length = self._size - offset
+            if not length:
+                self.verify_end()
+        if not 0 <= offset <= offset + length <= self._size:
+            raise Damaged("the blob ends before the range asked for")
+        for number, begin, end in self._layout.numbers(offset, length):
+            plain = self._segment(number)
+            whole = end - begin == len(plain)
+            yield plain if whole else memoryview(plain)[begin:end]
 
     def close(self) -> None:
         """Close the blob."""
         self._inner.close()
-
-    def _cut(self, number: int, begin: int, end: int) -> bytes | memoryview:
-        plain = self._segment(number)
-        if end - begin == len(plain):
-            return plain
-        return memoryview(plain)[begin:end]
 
     def _segment(self, number: int) -> bytes:
         begin, end = self._layout.span(number, self._stream_bytes)
