@@ -1,0 +1,1 @@
+"""Proving who: the built-in certificate authority and the register of devices."""
