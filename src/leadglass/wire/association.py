@@ -206,7 +206,7 @@ class Association:
         self._need = HEADER.size  # of the PDU that begins at _start
         self._outbox = bytearray()
         self._takes_data = False  # Sta6 and Sta7, where P-DATA-TF is welcome
-        self._is_deaf = False  # framing is lost: nothing more can be understood
+        self._is_deaf = False  # nothing more can, or need, be understood
         self._is_release_agreed = False  # release() was called in Sta10
         self._sent_pdu_length = 0
         self._fragmenter: Fragmenter | None = None
@@ -245,18 +245,20 @@ class Association:
 
         Views that earlier fragments hold are invalid from here on.
         """
-        if self._start == self._end:
-            self._start = self._end = 0
-            return self._view[: self._read_bytes]
-        if self._need == HEADER.size:  # at most five bytes to move
-            self._make_room(max(self._read_bytes, len(self._view)))
+        start, held = self._start, self._end - self._start
+        if held < HEADER.size:  # at most five bytes to move
+            self._need = HEADER.size
+            if held:
+                self._make_room(len(self._view))
+            else:
+                self._start = self._end = 0
             return self._view[self._end : self._read_bytes]
-        if self._start + self._need > len(self._view):
-            self._make_room(max(self._need, len(self._view)))
-        stop = self._start + self._need
-        if stop <= self._end:
+        need = HEADER.size + HEADER.unpack_from(self._view, start)[1]
+        if need != self._need or need <= held:
             raise RuntimeError("events() were not read to their end")
-        return self._view[self._end : stop]
+        if start + need > len(self._view):
+            self._make_room(max(need, len(self._view)))
+        return self._view[self._end : self._start + need]
 
     def filled(self, count: int) -> bool:
         """Take the first bytes of the last ``space()`` as received.
@@ -353,6 +355,7 @@ class Association:
             _Invalid: It is judged by its header alone; no byte more is awaited.
         """
         if self._is_deaf or self.state is State.CLOSED:
+            self._stop_listening()
             return None
         start = self._start
         held = self._end - start
@@ -438,8 +441,7 @@ class Association:
             raise PeerError(str(error)) from None
         reason = error.reason if isinstance(error, _Invalid) else _BAD_VALUE
         action = self._apply(Trigger.INVALID_RECEIVED)
-        # Where the next PDU would begin is not known any more.
-        self._is_deaf = True
+        self._stop_listening()  # where the next PDU would begin is not known any more
         if action is Action.AA_1:
             self._outbox += Abort(AbortSource.SERVICE_USER).encode()
         else:
@@ -524,6 +526,7 @@ class Association:
             self._enter(State.CLOSED)  # there is nothing to abort yet
         elif (Trigger.ABORT, self.state) in TRANSITIONS:
             self._apply(Trigger.ABORT)
+            self._stop_listening()  # also to what the inbox holds
             self._outbox += Abort(AbortSource.SERVICE_USER).encode()
 
     def timed_out(self) -> None:
@@ -589,6 +592,11 @@ class Association:
     def _enter(self, state: State) -> None:
         self.state = state
         self._takes_data = state in {State.ESTABLISHED, State.AWAITING_RELEASE}
+
+    def _stop_listening(self) -> None:
+        """Drop what the inbox holds and whatever still comes."""
+        self._is_deaf = True
+        self._start = self._end
 
     def _establish(self, accept: AssociateAC) -> None:
         assert self.request is not None  # Sta3 and Sta5 come after it

@@ -231,16 +231,20 @@ def propose(
     called: AETitle,
     calling: AETitle,
     wishes: Iterable[tuple[UID, Iterable[UID]]],
-    user: UserInformation,
+    *,
+    pdu_length_bytes_max: int,
+    roles: Iterable[RoleSelection] = (),
 ) -> AssociateRQ:
     """Return a request for contexts of (abstract syntax, transfer syntaxes).
+
+    Extended negotiation and a user identity are added with ``dataclasses.replace``.
 
     Args:
         called: Whom we want to speak to.
         calling: Who we say we are.
         wishes: At most 128; their contexts are numbered 1, 3, 5 and so on.
-        user: ``announcement()``, with roles and extended negotiation added by
-            ``dataclasses.replace``.
+        pdu_length_bytes_max: What we receive (``Limits.pdu_length_bytes_max``).
+        roles: To be SCP of some classes, as the requestor of a C-GET must.
 
     Raises:
         ValueError: More contexts than one association can have.
@@ -255,7 +259,7 @@ def propose(
             ProposedContext(2 * i + 1, abstract, tuple(transfers))
             for i, (abstract, transfers) in enumerate(listed)
         ),
-        user=user,
+        user=replace(announcement(pdu_length_bytes_max), roles=tuple(roles)),
     )
 
 

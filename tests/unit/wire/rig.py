@@ -1,7 +1,6 @@
 """Two cores that talk in memory, and what the tests of this folder say to them."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 
 from leadglass.dicom.aetitle import AETitle
 from leadglass.dicom.sop_classes import (
@@ -25,7 +24,6 @@ from leadglass.wire.negotiation import (
     Offer,
     QueryOptions,
     Service,
-    announcement,
     negotiate,
     propose,
 )
@@ -60,7 +58,8 @@ def request(
         AETitle("LEADGLASS"),
         AETitle("CT1"),
         WISHES,
-        replace(announcement(limits.pdu_length_bytes_max), roles=tuple(roles)),
+        pdu_length_bytes_max=limits.pdu_length_bytes_max,
+        roles=roles,
     )
 
 

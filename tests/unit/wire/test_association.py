@@ -195,7 +195,7 @@ class TestInbox:
     def test_a_long_request_is_read(self) -> None:
         name = UID("1.2.840.10008.1.2.4.100.1")
         wishes = [(CT, (name,) * 30)] * 128
-        asked = propose(AETitle("A"), AETitle("B"), wishes, announcement(16384))
+        asked = propose(AETitle("A"), AETitle("B"), wishes, pdu_length_bytes_max=16384)
         encoded = asked.encode()
         assert len(encoded) > 100_000
         (event,) = feed_in_place(Association.acceptor(LIMITS), encoded)
@@ -206,6 +206,21 @@ class TestInbox:
         wire = p_data(pdv(CT_ID, 0, bytes(10)))
         feed(association, wire[:10])
         association.receive(wire[10:])
+        with pytest.raises(RuntimeError, match="to their end"):
+            association.space()
+
+    def test_events_that_were_left_early_are_not_lost(self) -> None:
+        association = acceptor()
+        long, short = p_data(pdv(CT_ID, 0, bytes(5000))), p_data(pdv(CT_ID, 2, b"ok"))
+        feed_in_place(association, long[:100])
+        association.receive(long[100:])
+        next(association.events())  # and no further
+        space = association.space()
+        space[: len(short)] = short
+        assert association.filled(len(short))
+        assert [e.data for e in fragments_of(association.events())] == [b"ok"]
+        association.receive(long + short)
+        next(association.events())
         with pytest.raises(RuntimeError, match="to their end"):
             association.space()
 
@@ -254,7 +269,7 @@ class TestRefusals:
         assert stands(association) is State.AWAITING_CLOSE
         assert association.timer() is Timer.ARTIM
         # Nothing that follows is looked at, however much it is.
-        assert feed_in_place(association, DIALOGUE * 200) == []
+        assert feed_in_place(association, DIALOGUE * 2000) == []
         assert association.outbox() == b""
 
     @pytest.mark.parametrize(
@@ -492,7 +507,7 @@ class TestEnd:
         association.abort()
         assert association.outbox() == b""
         # The peer had not heard of it yet; then it closes.
-        assert feed(association, DIALOGUE) == []
+        assert feed_in_place(association, DIALOGUE * 2000) == []
         assert association.lost() is None
 
     def test_abort_amid_a_pdu_stops_the_events(self) -> None:
@@ -502,6 +517,7 @@ class TestEnd:
         next(events)
         association.abort()
         assert list(events) == []
+        assert len(association.space()) == LIMITS.read_ahead_bytes
 
     def test_abort_before_the_request_says_nothing(self) -> None:
         association = Association.acceptor(LIMITS)
@@ -510,10 +526,11 @@ class TestEnd:
         assert stands(association) is State.CLOSED
 
     def test_a_request_after_the_end_is_told_once(self) -> None:
-        association = acceptor()
-        association.abort()
+        association = Association.acceptor(LIMITS)
+        feed(association, request().encode())
+        association.reject()
         association.outbox()
-        assert feed(association, request().encode() * 2) == []
+        assert feed(association, RELEASE_RQ + request().encode() * 2) == []
         assert association.outbox() == provider_abort(AbortReason.UNEXPECTED_PDU)
 
     def test_the_connection_breaks(self) -> None:

@@ -21,7 +21,6 @@ from leadglass.wire.negotiation import (
     QueryOptions,
     Service,
     agreed,
-    announcement,
     negotiate,
     propose,
 )
@@ -47,12 +46,10 @@ JPEG = UID("1.2.840.10008.1.2.4.70")
 
 
 def ask(*wishes: tuple[UID, tuple[UID, ...]], **user: Any) -> AssociateRQ:
-    return propose(
-        AETitle("LEADGLASS"),
-        AETitle("CT1"),
-        wishes,
-        replace(announcement(16384), **user),
+    request = propose(
+        AETitle("LEADGLASS"), AETitle("CT1"), wishes, pdu_length_bytes_max=16384
     )
+    return replace(request, user=replace(request.user, **user))
 
 
 def answer(request: AssociateRQ, offer: Offer = OFFER, **options: bool) -> AssociateAC:
