@@ -116,9 +116,10 @@ def parse(note: str) -> Checkpoint:
     if not _SIZE.fullmatch(size):
         raise BadData("the size in a checkpoint is no number")
     try:
+        note.encode()
         decoded = b64decode(root, validate=True)
     except ValueError as error:
-        raise BadData("the root in a checkpoint is not base64") from error
+        raise BadData("a checkpoint is UTF-8 and its root base64") from error
     if b64encode(decoded).decode("ascii") != root:
         raise BadData("the root in a checkpoint is not canonical base64")
     return Checkpoint(origin, int(size), decoded)

@@ -1,0 +1,506 @@
+"""The audit log: records in the transaction of the act, in a signed Merkle tree.
+
+The crash story: a record, its leaf and the new signed head are rows of the same
+transaction as the act they record, so there is never one without the other. The
+checkpoint file follows within a second; until then the database is ahead of it,
+which is no contradiction.
+
+Erasure of personal data: records of a patient can lose ``record``, ``salt`` and
+``keys``; the commitment moves to a table of erasures that a later record authorises,
+and every hash of the tree still follows from it.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
+from sqlalchemy import (
+    ClauseElement,
+    Connection,
+    Insert,
+    Table,
+    bindparam,
+    insert,
+    select,
+    update,
+)
+
+from leadglass.audit import checkpoint, tables
+from leadglass.audit.checkpoint import Signer
+from leadglass.audit.checkpoint_file import CheckpointFile
+from leadglass.audit.checkpoint_thread import CheckpointThread
+from leadglass.audit.clock import Clock, SystemClock
+from leadglass.audit.events import AuditSource, Event, encode
+from leadglass.audit.findings import Report
+from leadglass.audit.leaf import SALT_BYTES, Leaf, commit, hash_row
+from leadglass.audit.merkle import (
+    EMPTY_ROOT,
+    TILE_LEVELS,
+    TILE_WIDTH,
+    Frontier,
+    TileRoot,
+    inclusion_proof,
+    perfect_root,
+    root_of,
+)
+from leadglass.audit.proof import Disclosure, Proof
+from leadglass.audit.search import (
+    RECORDS,
+    Record,
+    Search,
+    keys_of,
+    numbers_of,
+    record_of,
+    search_records,
+)
+from leadglass.audit.verification import Verification
+from leadglass.database.engine import Database, Transaction
+from leadglass.errors import BadData, Damaged, NotFound
+
+# Records kept back within one transaction before they are inserted: one statement
+# for many rows is several times cheaper, and a megabyte is not much to hold.
+_ROWS_HELD_MAX = 512
+
+_MEMO = "leadglass.audit"
+
+
+@dataclass(slots=True)
+class _Pending:
+    """What one transaction appends."""
+
+    frontier: Frontier
+    is_first: bool
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+    tiles: list[TileRoot] = field(default_factory=list)
+
+
+class AuditLog:
+    """The audit log of one node. Threads and processes may append at the same time."""
+
+    def __init__(  # noqa: PLR0913  # a log, its keys and its surroundings
+        self,
+        database: Database,
+        signing_key: Ed25519PrivateKey,
+        origin: str,
+        checkpoints_folder: Path,
+        *,
+        former_keys: Iterable[Ed25519PublicKey] = (),
+        clock: Clock | None = None,
+    ) -> None:
+        """Take up the log in ``database``; its schema must be there.
+
+        Args:
+            database: Where the records are.
+            signing_key: Signs checkpoints; kept outside the database.
+            origin: Name of the log, unique to it; printable, no blanks, no ``+``.
+            checkpoints_folder: Where the checkpoint file lies.
+            former_keys: Public keys from before a rotation.
+            clock: Where times come from.
+
+        Raises:
+            BadData: ``origin`` cannot be the name of a log.
+        """
+        self.origin = origin
+        self.public_key = signing_key.public_key()
+        self._database = database
+        self._signer = Signer(origin, signing_key)
+        self._public_keys = (self.public_key, *former_keys)
+        self._clock = clock or SystemClock()
+        self._source = AuditSource(origin).members()
+        self._file = CheckpointFile(checkpoints_folder)
+        self._trusted_note = ""
+        self._sql: dict[str, str] = {}
+        self._writer = CheckpointThread(self._file, self._committed_note)
+
+    # ── writing ──────────────────────────────────────────────────────────────
+
+    def append(self, tx: Transaction, event: Event) -> int:
+        """Record ``event`` in the transaction of the act; return its number.
+
+        It is durable when the transaction is. A transaction that cannot write it
+        fails as a whole, so an act that cannot be recorded does not happen.
+
+        Raises:
+            Unavailable: The record cannot be written.
+            Damaged: The log was tampered with; it does not go on on top of that.
+            BadData: The event is too large for a record.
+        """
+        pending: _Pending | None = tx.memo.get(_MEMO)
+        if pending is None:
+            pending = self._begin(tx)
+        frontier = pending.frontier
+        n = frontier.size
+        wall_us, mono_us = self._clock.wall_us(), self._clock.mono_us()
+        record = encode(event.members(self._source, wall_us))
+        keys = keys_of(event, self.origin, wall_us)
+        salt = os.urandom(SALT_BYTES)
+        boot, code = self._clock.boot, int(event.id)
+        leaf = hash_row(n, wall_us, mono_us, boot, code, keys, salt, record)
+        pending.tiles.extend(frontier.append(leaf))
+        pending.rows.append((n, wall_us, mono_us, boot, code, keys, salt, record, leaf))
+        if len(pending.rows) >= _ROWS_HELD_MAX:
+            self._writing(tx).flush(pending)
+        return n
+
+    def record(self, event: Event) -> int:
+        """Record ``event`` in a transaction of its own; durable on return.
+
+        Raises:
+            Unavailable: It is not recorded; what it stands for must not happen.
+            Damaged: The log was tampered with.
+        """
+        return self._database.write(lambda tx: self.append(tx, event))
+
+    def restart(self, event: Event) -> int:
+        """Go on from a restored older database, openly; return the number.
+
+        The checkpoint file that contradicts it is set aside, not deleted; ``event``
+        (``Events.audit_restarted``) says who did so and why.
+
+        Raises:
+            Unavailable: It is not recorded.
+        """
+        self._file.supersede()
+        with self._database.read() as connection:
+            note = _head_note(connection)
+        self._file.append(note or self._signer.sign(0, EMPTY_ROOT))
+        return self.record(event)
+
+    def flush(self) -> None:
+        """Bring the checkpoint file up to the last commit, durably.
+
+        Raises:
+            Unavailable: The disk is full or broken.
+        """
+        note = self._committed_note()
+        if note is not None:
+            self._file.append(note)
+
+    def close(self) -> None:
+        """Write the last checkpoint and stop; before the database is closed.
+
+        Raises:
+            Unavailable: The checkpoint could not be written; the records are safe.
+        """
+        self._writer.stop()
+        self.flush()
+
+    def _begin(self, tx: Transaction) -> _Pending:
+        """Take up the tree where the last transaction left it."""
+        row = self._writing(tx).head()
+        if row is None:
+            pending = self._found(tx.connection)
+        else:
+            size, frontier, note = row
+            pending = _Pending(_frontier(size, frontier), is_first=False)
+            self._trust(tx.connection, note, pending.frontier)
+        tx.memo[_MEMO] = pending
+        tx.before_commit(_MEMO, self._finish)
+        return pending
+
+    def _found(self, connection: Connection) -> _Pending:
+        """Begin a log where there is none."""
+        if connection.execute(select(tables.record.c.n).limit(1)).first() is not None:
+            raise Damaged("audit log: there are records, but their head is gone")
+        last = self._file.last()
+        if last is not None and checkpoint.parse(last).size > 0:
+            raise Damaged(
+                "audit log: the database has no records, but the checkpoint file "
+                "signed some; restore the database, or restart the log openly"
+            )
+        # From now on a missing file is a finding, not a beginning.
+        self._file.append(self._signer.sign(0, EMPTY_ROOT))
+        return _Pending(Frontier(), is_first=True)
+
+    def _trust(self, connection: Connection, note: str, frontier: Frontier) -> None:
+        """Check the head unless we wrote it ourselves or checked it before."""
+        if note == self._trusted_note:
+            return
+        try:
+            said = checkpoint.parse(note)
+        except BadData as error:
+            raise Damaged("audit log: the head is no checkpoint") from error
+        if (said.size, said.root) != (frontier.size, frontier.root()):
+            raise Damaged("audit log: the head is not the one that was signed")
+        if not self._trusted_note:
+            # Once per process: who else writes later has the same key as we.
+            checkpoint.verify(note, self._public_keys, self.origin)
+            self._compare_with_file(connection, frontier.size)
+        self._trusted_note = note
+
+    def _compare_with_file(self, connection: Connection, size: int) -> None:
+        """Refuse to go on from a database that the checkpoint file contradicts."""
+        last = self._file.last()
+        if last is None:
+            raise Damaged(
+                "audit log: the checkpoint file is missing; bring it back, or "
+                "restart the log openly"
+            )
+        signed = checkpoint.verify(last, self._public_keys, self.origin)
+        if signed.size > size:
+            raise Damaged(
+                f"audit log: rolled back: {signed.size} records were signed, the "
+                f"database has {size}; restore it, or restart the log openly"
+            )
+        if root_of(signed.size, _Nodes(connection)) != signed.root:
+            raise Damaged(
+                "audit log: the database does not continue what the checkpoint "
+                "file signed; restore it, or restart the log openly"
+            )
+
+    def _finish(self, tx: Transaction) -> None:
+        """Write what the transaction appended, and the head that signs it."""
+        pending: _Pending = tx.memo.pop(_MEMO)
+        writing = self._writing(tx)
+        writing.flush(pending)
+        frontier = pending.frontier
+        note = self._signer.sign(frontier.size, frontier.root())
+        writing.set_head(pending, note)
+        self._trusted_note = note
+        self._writer.expect(frontier.size)
+
+    def _writing(self, tx: Transaction) -> "_Writing":
+        return _Writing(tx.connection, self._sql)
+
+    def _committed_note(self) -> str | None:
+        with self._database.read() as connection:
+            return _head_note(connection)
+
+    # ── reading ──────────────────────────────────────────────────────────────
+
+    def size(self) -> int:
+        """Return the number of records.
+
+        Raises:
+            Unavailable: The database cannot answer.
+        """
+        with self._database.read() as connection:
+            return _size(connection)
+
+    def get(self, n: int) -> Record:
+        """Return one record.
+
+        Raises:
+            NotFound: There is no such record.
+        """
+        with self._database.read() as connection:
+            row = connection.execute(
+                RECORDS.where(tables.record.c.n == n)
+            ).one_or_none()
+        if row is None:
+            raise NotFound("there is no such audit record")
+        return record_of(row)
+
+    def list(self, search: Search | None = None) -> Iterator[Record]:
+        """Yield the records that fit, in one snapshot, a few in memory at a time.
+
+        The time it takes grows with the answer: records are found by what they
+        mention and by day, and the last 255 of the log are looked through.
+        """
+        with self._database.read() as connection:
+            size = _size(connection)
+            yield from search_records(connection, search or Search(), size, self.origin)
+
+    def prove(self, n: int, *, disclose: bool = False) -> Proof:
+        """Return the proof that record ``n`` is in the log as it stands.
+
+        Args:
+            n: Number of the record.
+            disclose: Put the record itself in, with whom it names.
+
+        Raises:
+            NotFound: There is no such record.
+            Damaged: Rows that the proof needs are gone.
+        """
+        c = tables.record.c
+        with self._database.read() as connection:
+            row = connection.execute(
+                select(tables.record).where(c.n == n)
+            ).one_or_none()
+            head = connection.execute(_HEAD).one_or_none()
+            if row is None or head is None or n >= head.size:
+                raise NotFound("there is no such audit record")
+            if row.record is None:
+                raise NotFound("the personal data of this audit record was erased")
+            path = inclusion_proof(n, head.size, _Nodes(connection))
+        commitment = commit(row.salt, row.search_keys, row.record)
+        leaf = Leaf(n, row.wall_us, row.mono_us, row.boot, row.code, commitment)
+        return Proof(
+            leaf.encode(),
+            tuple(path),
+            head.note,
+            Disclosure(row.salt, row.search_keys, row.record) if disclose else None,
+        )
+
+    def verify(self, witnessed: Iterable[str] = ()) -> Report:
+        """Recompute the whole log, and name everything that is not as it was signed.
+
+        Args:
+            witnessed: Checkpoint notes of this log that were kept elsewhere.
+
+        Returns:
+            The report; never raises for what it finds wrong with the log.
+        """
+        verification = Verification(self.origin, self._public_keys)
+        # The file first: whatever it holds, the snapshot that follows must have.
+        verification.take_file(self._file)
+        verification.take_witnessed(witnessed)
+        try:
+            with self._database.read() as connection:
+                verification.run(connection)
+        except Exception as error:  # noqa: BLE001  # whatever was done to the file
+            verification.unreadable(error)
+        return verification.report()
+
+
+class _Nodes:
+    """Complete nodes of the tree, from leaves and tiles of one snapshot."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __call__(self, level: int, index: int) -> bytes:
+        stored_level = level - level % TILE_LEVELS
+        count = 1 << (level - stored_level)
+        first = index * count
+        if stored_level == 0:
+            c = tables.record.c
+            column, place = c.leaf, c.n
+            query = select(column)
+        else:
+            t = tables.tile.c
+            column, place = t.hash, t.place
+            query = select(column).where(t.level == stored_level)
+        hashes = (
+            self._connection.execute(
+                query.where(place >= first, place < first + count).order_by(place)
+            )
+            .scalars()
+            .all()
+        )
+        if len(hashes) != count:
+            raise Damaged("audit log: rows of the tree are missing")
+        return perfect_root(hashes)
+
+
+_HEAD = select(tables.head.c.size, tables.head.c.frontier, tables.head.c.note).where(
+    tables.head.c.id == tables.HEAD_ID
+)
+
+
+def _head_note(connection: Connection) -> str | None:
+    row = connection.execute(_HEAD).one_or_none()
+    return None if row is None else str(row.note)
+
+
+def _size(connection: Connection) -> int:
+    row = connection.execute(_HEAD).one_or_none()
+    return 0 if row is None else int(row.size)
+
+
+def _frontier(size: int, data: bytes) -> Frontier:
+    try:
+        return Frontier.decode(size, data)
+    except (ValueError, TypeError) as error:
+        raise Damaged("audit log: the head is malformed") from error
+
+
+class _Writing:
+    """The statements of one transaction, past SQLAlchemy's execution.
+
+    SQLAlchemy composes them, once; to execute one through it costs 100 µs of CPU, as
+    much as everything else that a record costs together. They are in the dialect of
+    the connection and run on its driver, within its transaction.
+    """
+
+    __slots__ = ("_connection", "_cursor", "_sql")
+
+    def __init__(self, connection: Connection, sql: dict[str, str]) -> None:
+        self._connection = connection
+        self._cursor = connection.connection.cursor()
+        self._sql = sql
+        if not sql:
+            for name, statement in _STATEMENTS.items():
+                sql[name] = str(statement.compile(dialect=connection.dialect))
+
+    def head(self) -> tuple[int, bytes, str] | None:
+        """Return size, frontier and note of the head, if there is one."""
+        self._cursor.execute(self._sql["head"], (tables.HEAD_ID,))
+        row: tuple[int, bytes, str] | None = self._cursor.fetchone()
+        return row
+
+    def set_head(self, pending: _Pending, note: str) -> None:
+        """Write the head."""
+        frontier = pending.frontier
+        values = (frontier.size, frontier.encode(), note)
+        if pending.is_first:
+            self._cursor.execute(self._sql["head insert"], (tables.HEAD_ID, *values))
+        else:
+            self._cursor.execute(self._sql["head update"], (*values, tables.HEAD_ID))
+
+    def flush(self, pending: _Pending) -> None:
+        """Insert what is held back."""
+        if not pending.rows:
+            return
+        statement = self._sql["record"]
+        try:
+            if len(pending.rows) == 1:
+                self._cursor.execute(statement, pending.rows[0])
+            else:
+                self._cursor.executemany(statement, pending.rows)
+        except self._connection.dialect.loaded_dbapi.IntegrityError as error:
+            raise Damaged(
+                "audit log: a record stands where the next one belongs"
+            ) from error
+        pending.rows.clear()
+        if pending.tiles:
+            self._cursor.executemany(self._sql["tile"], pending.tiles)
+            for level, place, _ in pending.tiles:
+                if level == TILE_LEVELS:
+                    self._index(place * TILE_WIDTH)
+            pending.tiles.clear()
+
+    def _index(self, first: int) -> None:
+        """Make the records of a complete tile findable by what they mention.
+
+        In one go for 256 of them, sorted, because the rows land all over the table:
+        record by record it would cost a page of the disk for each.
+        """
+        self._cursor.execute(self._sql["keys"], (first, first + TILE_WIDTH))
+        self._cursor.executemany(
+            self._sql["mention"],
+            sorted(
+                (number, n)
+                for n, keys in self._cursor.fetchall()
+                if keys is not None
+                for number in numbers_of(keys)
+            ),
+        )
+
+
+def _values(table: Table, *names: str) -> Insert:
+    return insert(table).values({name: bindparam(name) for name in names})
+
+
+# Their parameters are in the order of the table's columns, the condition's last.
+_STATEMENTS: Mapping[str, ClauseElement] = {
+    "head": select(
+        tables.head.c.size, tables.head.c.frontier, tables.head.c.note
+    ).where(tables.head.c.id == bindparam("head")),
+    "head insert": _values(tables.head, "id", "size", "frontier", "note"),
+    "head update": update(tables.head)
+    .values({name: bindparam(name) for name in ("size", "frontier", "note")})
+    .where(tables.head.c.id == bindparam("head")),
+    "record": _values(tables.record, *tables.record.columns.keys()),
+    "tile": _values(tables.tile, "level", "place", "hash"),
+    "keys": select(tables.record.c.n, tables.record.c.search_keys).where(
+        tables.record.c.n >= bindparam("first"), tables.record.c.n < bindparam("end")
+    ),
+    "mention": _values(tables.mention, "key", "n"),
+}

@@ -1,0 +1,222 @@
+"""Finding records by what they mention, and by when.
+
+Each record has a few *keys*, eight bytes each: hashes of the patient, studies, users,
+addresses, event and day that it mentions. The leaf commits to them, so they cannot be
+changed unseen. When a tile of 256 records is complete its keys go into the table of
+mentions; the records after it are looked through.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, select
+
+from leadglass.audit import tables
+from leadglass.audit.codes import EventID
+from leadglass.audit.events import Event, from_us, mention_key, to_us
+from leadglass.audit.merkle import TILE_WIDTH
+
+KEY_BYTES = 8
+
+# Rows read at once: some 300 KB.
+ROWS_READ = 256
+
+_DAY_US = 86_400_000_000
+
+# Days that a search by time looks up one by one; above this (30 years) it is none.
+_DAYS_MAX = 11_000
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record as it stands in the log.
+
+    Attributes:
+        n: Its number.
+        time: Wall clock at recording, UTC.
+        mono_us: Clock since boot at recording, microseconds.
+        boot: Which boot that was.
+        data: The canonical JSON; empty if personal data was erased.
+    """
+
+    n: int
+    time: datetime
+    mono_us: int
+    boot: int
+    data: bytes
+
+    @property
+    def event(self) -> Event:
+        """The event that was recorded.
+
+        Raises:
+            BadData: The record is erased, or of another format.
+        """
+        return Event.decode(self.data)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Which records are asked for; what is None does not matter, all are ANDed.
+
+    Attributes:
+        since: Recorded at or after; with a zone.
+        until: Recorded before; with a zone.
+        event: This kind of event.
+        user: Mentions this device or person.
+        address: Mentions this network address.
+        patient: Mentions this Patient ID.
+        study: Mentions this Study Instance UID.
+        after: Only records with higher numbers, or lower ones if ``newest_first``.
+        newest_first: The order.
+    """
+
+    since: datetime | None = None
+    until: datetime | None = None
+    event: EventID | None = None
+    user: str | None = None
+    address: str | None = None
+    patient: str | None = None
+    study: str | None = None
+    after: int | None = None
+    newest_first: bool = False
+
+    def mentions(self) -> list[tuple[str, str]]:
+        """Return what a record must mention, most telling first."""
+        wanted = (
+            ("study", self.study),
+            ("patient", self.patient),
+            ("user", self.user),
+            ("address", self.address),
+            ("event", self.event),
+        )
+        return [(kind, str(value)) for kind, value in wanted if value is not None]
+
+
+RECORDS = select(
+    tables.record.c.n,
+    tables.record.c.wall_us,
+    tables.record.c.mono_us,
+    tables.record.c.boot,
+    tables.record.c.record,
+)
+
+
+def keys_of(event: Event, own: str, wall_us: int) -> bytes:
+    """Return the keys of a record, sorted, one after the other."""
+    found = {mention_key(kind, value) for kind, value in event.mentions(own)}
+    found.add(_day_key(wall_us // _DAY_US))
+    return b"".join(sorted(found))
+
+
+def numbers_of(keys: bytes) -> list[int]:
+    """Return keys as the table of mentions holds them: signed 64 bit numbers."""
+    return [
+        int.from_bytes(keys[at : at + KEY_BYTES], "big", signed=True)
+        for at in range(0, len(keys), KEY_BYTES)
+    ]
+
+
+def _day_key(day: int) -> bytes:
+    return mention_key("day", str(day))
+
+
+def search_records(
+    connection: Connection, search: Search, size: int, own: str
+) -> Iterator[Record]:
+    """Yield the records that fit, as they stand in this snapshot.
+
+    Args:
+        connection: A snapshot.
+        search: What is asked for.
+        size: Number of records in it.
+        own: Name of the node that records.
+    """
+    # Records of complete tiles are found by their mentions, the others by looking.
+    indexed = size - size % TILE_WIDTH
+    parts = [_indexed(search, *_bounds(connection, search, indexed)), _tail(indexed)]
+    if search.newest_first:
+        parts.reverse()
+    wanted = set(search.mentions())
+    n = tables.record.c.n
+    for part in parts:
+        query = part.order_by(n.desc() if search.newest_first else n)
+        if search.after is not None:
+            query = query.where(
+                n < search.after if search.newest_first else n > search.after
+            )
+        rows = connection.execution_options(yield_per=ROWS_READ).execute(query)
+        for row in rows:
+            if _is_in_time(row.wall_us, search):
+                found = record_of(row)
+                if not wanted or _mentions(found, wanted, own):
+                    yield found
+
+
+def record_of(row: Row[*tuple[Any, ...]]) -> Record:
+    """Return the record in a row of ``RECORDS``."""
+    return Record(
+        row.n, from_us(row.wall_us), row.mono_us, row.boot, bytes(row.record or b"")
+    )
+
+
+def _is_in_time(wall_us: int, search: Search) -> bool:
+    return (search.since is None or wall_us >= to_us(search.since)) and (
+        search.until is None or wall_us < to_us(search.until)
+    )
+
+
+def _mentions(record: Record, wanted: set[tuple[str, str]], own: str) -> bool:
+    """Look at the record itself: two values may share a key."""
+    return bool(record.data) and wanted <= set(record.event.mentions(own))
+
+
+def _tail(indexed: int) -> Select[Any]:
+    return RECORDS.where(tables.record.c.n >= indexed)
+
+
+def _indexed(search: Search, first: int, end: int) -> Select[Any]:
+    """Return the query for records of complete tiles."""
+    query = RECORDS.where(tables.record.c.n >= first, tables.record.c.n < end)
+    for position, (kind, value) in enumerate(search.mentions()):
+        mention = tables.mention.alias(f"mention_{position}")
+        query = query.join(mention, mention.c.n == tables.record.c.n).where(
+            mention.c.key == numbers_of(mention_key(kind, value))[0]
+        )
+    return query
+
+
+def _bounds(connection: Connection, search: Search, indexed: int) -> tuple[int, int]:
+    """Return first and end of the numbers that a search by time has to look at.
+
+    They come from the keys of the days between. A record whose clock stood before
+    the day of record 0, or after tomorrow, is found by what it mentions and by its
+    number, but not by a time that is open on that side.
+    """
+    if search.since is None and search.until is None:
+        return 0, indexed
+    if search.since is None:
+        began = connection.execute(RECORDS.where(tables.record.c.n == 0)).first()
+        low = (began.wall_us if began else 0) // _DAY_US
+    else:
+        low = to_us(search.since) // _DAY_US
+    until = search.until or datetime.now(UTC) + timedelta(days=1)
+    high = to_us(until) // _DAY_US
+    if high - low > _DAYS_MAX:
+        return 0, indexed
+    numbers = [
+        n
+        for day in range(low, high + 1)
+        for order in (tables.mention.c.n, tables.mention.c.n.desc())
+        for n in connection.execute(
+            select(tables.mention.c.n)
+            .where(tables.mention.c.key == numbers_of(_day_key(day))[0])
+            .order_by(order)
+            .limit(1)
+        ).scalars()
+    ]
+    if not numbers:
+        return 0, 0
+    return min(numbers), (max(numbers) + 1 if search.until else indexed)

@@ -1,0 +1,266 @@
+"""Recomputing the whole log, and naming what is not as it was signed.
+
+Records stream by in their order; in memory are one tile of 256 of them, one hash for
+65,536, and the checkpoints. What is found:
+
+    altered    a record, or its stored hash, is not what its leaf commits to
+    missing    a number has no record
+    inserted   a record has a number that was never signed
+    tree       stored hashes of the tree do not follow from the records
+    head       the head is gone, not signed, or signs something else
+    rollback   more records were signed than there are
+    fork       a signed checkpoint has another root than the records give
+    checkpoint the checkpoint file is gone, out of order, or a note in it is forged
+    search     the table that searches go by does not agree with the records
+    unreadable the database cannot be read through
+
+A clock that jumped is no tampering with the log: it is a remark.
+"""
+
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from sqlalchemy import Connection, LargeBinary, Select, cast, select
+
+from leadglass.audit import checkpoint, tables
+from leadglass.audit.checkpoint import Checkpoint
+from leadglass.audit.checkpoint_file import CheckpointFile
+from leadglass.audit.checks import ClockCheck, SearchCheck, Signed, TreeCheck
+from leadglass.audit.findings import Findings, Report
+from leadglass.audit.leaf import hash_row
+from leadglass.audit.merkle import TILE_WIDTH
+from leadglass.errors import BadData, Damaged, LeadglassError
+
+_ROWS_READ = 512
+
+
+class Verification:
+    """One run; see the module."""
+
+    def __init__(self, origin: str, public_keys: Sequence[Ed25519PublicKey]) -> None:
+        self._origin = origin
+        self._public_keys = public_keys
+        self._findings = Findings()
+        self._signed: list[Signed] = []
+        self._has_file = False
+        self._head: Checkpoint | None = None
+        self._frontier = b""  # as the head has it
+        self._records = 0
+
+    # ── what was signed ──────────────────────────────────────────────────────
+
+    def take_file(self, file: CheckpointFile) -> None:
+        """Read the checkpoint file; before the snapshot of the database."""
+        self._has_file = file.exists()
+        notes = file.notes()
+        previous = -1
+        for position, note in enumerate(notes, start=1):
+            where = f"checkpoint {position} of the file"
+            is_last = position == len(notes)
+            signed = self._opened(note, where, is_torn_possible=is_last)
+            if signed is None:
+                continue
+            if signed.size <= previous:
+                self._findings.find("checkpoint", f"{where} is out of order")
+            previous = max(previous, signed.size)
+
+    def take_witnessed(self, notes: Iterable[str]) -> None:
+        """Take checkpoints that were kept elsewhere."""
+        for position, note in enumerate(notes, start=1):
+            self._opened(note, f"witnessed checkpoint {position}")
+
+    def _opened(
+        self, note: str, where: str, *, is_torn_possible: bool = False
+    ) -> Checkpoint | None:
+        try:
+            signed = checkpoint.verify(note, self._public_keys, self._origin)
+        except BadData:
+            if is_torn_possible:
+                self._findings.remark(
+                    "checkpoint", f"{where} is not whole, as after a power cut"
+                )
+            else:
+                self._findings.find("checkpoint", f"{where} is not whole")
+            return None
+        except Damaged:
+            self._findings.find("checkpoint", f"{where} was not signed by this log")
+            return None
+        self._signed.append(Signed(signed.size, signed.root, where))
+        return signed
+
+    # ── the database ─────────────────────────────────────────────────────────
+
+    def run(self, connection: Connection) -> None:
+        """Hold the snapshot against everything that was signed."""
+        self._take_head(connection)
+        if not self._has_file and self._signed:
+            self._findings.find("checkpoint", "the checkpoint file is gone")
+        tree = TreeCheck(self._findings, self._signed, _rows(connection, _tiles()))
+        search = SearchCheck()
+        self._walk(connection, tree, search)
+        tree.finish()
+        self._compare_search(connection, search)
+
+    def unreadable(self, error: Exception) -> None:
+        """Take note that the database could not be read through."""
+        reason = str(error) if isinstance(error, LeadglassError) else "no log's schema"
+        self._findings.find(
+            "unreadable", f"the database cannot be read through: {reason}"
+        )
+
+    def report(self) -> Report:
+        """Return what was found."""
+        head = self._head
+        return Report(
+            records=self._records,
+            size=head.size if head else 0,
+            root=head.root.hex() if head else "",
+            checkpoints=len(self._signed),
+            findings=tuple(self._findings.found),
+            remarks=tuple(self._findings.remarks),
+        )
+
+    def _take_head(self, connection: Connection) -> None:
+        rows = list(_rows(connection, _heads()))
+        if not rows:
+            if any(each.size for each in self._signed):
+                self._findings.find("head", "the head is gone")
+            return
+        if len(rows) > 1 or rows[0][0] != tables.HEAD_ID:
+            self._findings.find("head", "there are heads that the log did not write")
+        _, size, self._frontier, note = rows[0]
+        try:
+            head = checkpoint.verify(
+                note.decode("utf-8"), self._public_keys, self._origin
+            )
+        except (LeadglassError, UnicodeDecodeError, AttributeError):
+            self._findings.find("head", "the head is not signed by this log")
+            return
+        if head.size != size:
+            self._findings.find("head", "the head signs another size than it has")
+        self._head = head
+        self._signed.append(Signed(head.size, head.root, "the head"))
+
+    def _walk(
+        self, connection: Connection, tree: TreeCheck, search: SearchCheck
+    ) -> None:
+        """Recompute each record's leaf, in their order."""
+        newest = max(self._signed, key=lambda each: each.size, default=None)
+        limit = newest.size if newest else 0
+        at_head = self._head.size if self._head else -1
+        indexed = at_head - at_head % TILE_WIDTH
+        clock = ClockCheck(self._findings)
+        for row in _rows(connection, _records()):
+            self._records += 1
+            n, stored = row[0], row[8]
+            if not 0 <= n < limit:
+                self._findings.find(
+                    "inserted", f"record {n} has a number that was never signed", n, n
+                )
+                continue
+            if n > tree.size:
+                tree.skip(n)
+            computed = _hash(row)
+            if computed != stored:
+                self._tell_altered(n, is_erased=row[7] is None)
+            else:
+                clock.see(n, row[1], row[2], row[3])
+            if n < indexed:
+                search.expect(row[5], n)
+            tree.add(computed, stored)
+            if tree.size == at_head:
+                self._compare_frontier(tree)
+        if newest is not None and tree.size < limit:
+            self._tell_rollback(tree.size, newest)
+
+    def _compare_frontier(self, tree: TreeCheck) -> None:
+        if self._frontier not in (tree.frontier(), tree.frontier(is_stored=True)):
+            self._findings.find(
+                "head", "the frontier in the head does not follow from the records"
+            )
+
+    def _tell_altered(self, n: int, *, is_erased: bool) -> None:
+        text = (
+            f"the content of record {n} is gone"
+            if is_erased
+            else f"record {n} is not what its hash commits to: it was altered or moved"
+        )
+        self._findings.find("altered", text, n, n)
+
+    def _tell_rollback(self, count: int, newest: Signed) -> None:
+        self._findings.find(
+            "rollback",
+            f"{newest.where} signs {newest.size} records, the database ends after "
+            f"{count}: it was cut, or replaced by an older copy",
+            count,
+            newest.size - 1,
+        )
+
+    def _compare_search(self, connection: Connection, expected: SearchCheck) -> None:
+        found = expected.twin()
+        for part in _parts(connection, _mentions()):
+            found.take(part)
+        if found.result() != expected.result():
+            self._findings.find(
+                "search",
+                "the table that searches go by does not agree with the records "
+                f"({found.count} entries, {expected.count} expected): searches may "
+                "miss records",
+            )
+
+
+def _hash(row: Sequence[Any]) -> bytes:
+    """Return the leaf hash of a row; empty if it has values that no leaf has."""
+    try:
+        return hash_row(*row[:8])
+    except (TypeError, struct.error):
+        return b""
+
+
+def _parts(connection: Connection, query: Select[Any]) -> Iterator[list[Any]]:
+    """Yield raw rows, some at a time, without conversions that odd values upset."""
+    cursor = connection.connection.cursor()
+    cursor.execute(str(query.compile(dialect=connection.dialect)))
+    while part := cursor.fetchmany(_ROWS_READ):
+        yield list(part)
+
+
+def _rows(connection: Connection, query: Select[Any]) -> Iterator[Sequence[Any]]:
+    for part in _parts(connection, query):
+        yield from part
+
+
+def _records() -> Select[Any]:
+    # Text that somebody put where bytes belong would not even be fetched.
+    c = tables.record.c
+    return select(
+        c.n,
+        c.wall_us,
+        c.mono_us,
+        c.boot,
+        c.code,
+        cast(c.search_keys, LargeBinary),
+        cast(c.salt, LargeBinary),
+        cast(c.record, LargeBinary),
+        cast(c.leaf, LargeBinary),
+    ).order_by(c.n)
+
+
+def _tiles() -> Select[Any]:
+    c = tables.tile.c
+    return select(c.level, c.place, cast(c.hash, LargeBinary)).order_by(
+        c.level, c.place
+    )
+
+
+def _heads() -> Select[Any]:
+    c = tables.head.c
+    return select(
+        c.id, c.size, cast(c.frontier, LargeBinary), cast(c.note, LargeBinary)
+    ).order_by(c.id)
+
+
+def _mentions() -> Select[Any]:
+    return select(tables.mention.c.key, tables.mention.c.n)
