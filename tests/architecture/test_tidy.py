@@ -14,6 +14,9 @@ HERE = Path(__file__).resolve()
 # A function that does not fit on a screen does more than one thing.
 FUNCTION_LINES_MAX = 80
 
+# A migration is one list of statements, written once and never changed.
+LISTS = SOURCE / "database" / "migrations" / "versions"
+
 # Folders named after nothing collect everything.
 NAMELESS = {"utils", "util", "helpers", "common", "misc", "lib"}
 
@@ -87,7 +90,7 @@ def test_functions_fit_on_a_screen(module: Path) -> None:
         and node.end_lineno is not None
         and node.end_lineno - node.lineno >= FUNCTION_LINES_MAX
     ]
-    assert long == []
+    assert long == [] or module.is_relative_to(LISTS)
 
 
 @pytest.mark.parametrize("module", PRODUCT, ids=names)
