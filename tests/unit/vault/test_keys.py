@@ -451,7 +451,11 @@ master = KeyFile(Path(sys.argv[2]), outside=folder)
 keyring = Keyring.open(folder, master)
 while True:
     key_id = keyring.new_study_key()
-    print(key_id, keyring.study_key(key_id).hex(), flush=True)
+    print("drew", key_id, keyring.study_key(key_id).hex(), ".", flush=True)
+    if key_id < "8":
+        print("destroying", key_id, ".", flush=True)
+        keyring.destroy(key_id)
+        print("destroyed", key_id, ".", flush=True)
 """
 
 ROTATES = """
@@ -475,8 +479,8 @@ def child(code: str, folder: Path, master: KeyFile) -> subprocess.Popen[str]:
 
 
 class TestKill:
-    @pytest.mark.parametrize("lines", [1, 2, 3, 5])
-    def test_drawing_and_rotating_at_once_and_killed(
+    @pytest.mark.parametrize("lines", [1, 2, 4, 9])
+    def test_drawing_destroying_and_rotating_at_once_and_killed(
         self, folder: Path, master: KeyFile, lines: int
     ) -> None:
         with (
@@ -493,12 +497,19 @@ class TestKill:
             rotates.stdout.read()
         assert all(generations)
         later = Keyring.open(folder, master)
-        known = dict(line.split() for line in said if len(line.split()) == 2)
-        for key_id, study_key in known.items():
-            if len(study_key) == 64:  # the last line may be cut
-                assert later.study_key(KeyId(key_id)).hex() == study_key
-        for key_id in later.key_ids():
-            later.study_key(key_id)
+        lines_said = [line.split() for line in said if line.rstrip().endswith(".")]
+        drawn = {KeyId(w[1]): w[2] for w in lines_said if w[0] == "drew"}
+        destroying = {w[1] for w in lines_said if w[0] == "destroying"}
+        destroyed = {w[1] for w in lines_said if w[0] == "destroyed"}
+        for key_id, study_key in drawn.items():
+            if key_id in destroyed:
+                with pytest.raises(NotFound):
+                    later.study_key(key_id)
+            elif key_id not in destroying:
+                assert later.study_key(key_id).hex() == study_key
+        for key_id in later.key_ids():  # whole, or of zeros: being destroyed
+            with suppress(NotFound):
+                later.study_key(key_id)
         rotate(later, master)
 
 
