@@ -56,7 +56,7 @@ class Wildcard:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Matches from ``low`` to ``high``, both inclusive, as comparable text (§C.2.2.2.5).
+    """Matches from ``low`` to ``high``, inclusive, as comparable text (§C.2.2.2.5).
 
     ``low`` is padded to the first moment it may mean, ``high`` to the last; ``None``
     is open.

@@ -18,7 +18,7 @@ _PLAIN = str.maketrans(
         "þ": "th",
         "æ": "ae",
         "œ": "oe",
-        "ı": "i",
+        "ı": "i",  # noqa: RUF001  # that is the point
         "ħ": "h",
     }
 )

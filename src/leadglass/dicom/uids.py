@@ -22,6 +22,7 @@ class UID(str):
     __slots__ = ()
 
     def __new__(cls, text: str) -> Self:
+        """Check the text."""
         if not _FORM.fullmatch(text):
             raise BadData("not a UID: 1 to 64 digits and dots (PS3.5 §9.1)")
         return super().__new__(cls, text)
