@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import (
     CertificatePublicKeyTypes,
@@ -65,7 +65,7 @@ from leadglass.identity.certificates import (
     new_key,
     subject,
 )
-from leadglass.identity.device import Certificate
+from leadglass.identity.device import Certificate, check_name
 from leadglass.identity.files import (
     FOLDER_MODE,
     PRIVATE_MODE,
@@ -234,7 +234,7 @@ class Authority:
             root.verify_directly_issued_by(root)
             issuing.verify_directly_issued_by(root)
             self._certificate("node").verify_directly_issued_by(issuing)
-        except (ValueError, TypeError, InvalidSignature):
+        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
             raise Damaged(
                 "authority: its certificates do not form a chain; " + _RESTORE
             ) from None
@@ -346,6 +346,7 @@ class Authority:
     def _issue(
         self, name: str, key: DeviceKey, hosts: Sequence[str], key_pem: bytes | None
     ) -> Issued:
+        check_name(name)
         issuing = self._issuing()
         who = subject(name, _organisation(issuing))
         certificate = make_leaf(issuing, key, who, hosts, self._clock())
@@ -496,7 +497,11 @@ class Authority:
     def _open_key(self, sealed: bytes, name: str, certificate: x509.Certificate) -> Key:
         """Open a sealed key and prove that it is the certificate's."""
         key = unseal(sealed, name, self._key)
-        if _public(key.public_key()) != _public(certificate.public_key()):
+        try:
+            certified = _public(certificate.public_key())
+        except (ValueError, UnsupportedAlgorithm):
+            raise Damaged(f"{name}.pem: its key cannot be read") from None
+        if _public(key.public_key()) != certified:
             raise Damaged(f"{name} key: not the key of {name}.pem")
         return key
 

@@ -299,6 +299,16 @@ class Device:
 # ── what is wrong with a device ──────────────────────────────────────────────
 
 
+def check_name(name: str) -> None:
+    """Check the name of a device alone.
+
+    Raises:
+        Misconfigured: No device can be called so.
+    """
+    if problems := tuple(_name_problems(name)):
+        raise Misconfigured(*problems)
+
+
 def _name_problems(name: str) -> Iterable[str]:
     if not _NAME.fullmatch(name):
         yield (
