@@ -63,6 +63,22 @@ class Findings:
         if len(self.found) < FINDINGS_MAX:
             self.found.append(Finding(kind, text, first, last))
 
+    def find_altered(self, n: int) -> None:
+        """Take note of an altered record; neighbours become one finding."""
+        first = n
+        if self.found and (self.found[-1].kind, self.found[-1].last) == (
+            "altered",
+            n - 1,
+        ):
+            first = self.found.pop().first or 0
+        what = (
+            f"record {n} is not what its hash commits to: it was altered or moved"
+            if first == n
+            else f"records {first} to {n} are not what their hashes commit to: they "
+            "were altered or moved"
+        )
+        self.find("altered", what, first, n)
+
     def remark(self, kind: str, text: str, first: int | None = None) -> None:
         """Take note of something that is no tampering."""
         if len(self.remarks) < FINDINGS_MAX:

@@ -164,7 +164,7 @@ class Verification:
                 tree.skip(n)
             computed = _hash(row)
             if computed != stored:
-                self._tell_altered(n, is_erased=row[7] is None)
+                self._tell_altered(n, is_gone=row[7] is None)
             else:
                 clock.see(n, row[1], row[2], row[3])
             if n < indexed:
@@ -181,13 +181,11 @@ class Verification:
                 "head", "the frontier in the head does not follow from the records"
             )
 
-    def _tell_altered(self, n: int, *, is_erased: bool) -> None:
-        text = (
-            f"the content of record {n} is gone"
-            if is_erased
-            else f"record {n} is not what its hash commits to: it was altered or moved"
-        )
-        self._findings.find("altered", text, n, n)
+    def _tell_altered(self, n: int, *, is_gone: bool) -> None:
+        if is_gone:
+            self._findings.find("altered", f"the content of record {n} is gone", n, n)
+        else:
+            self._findings.find_altered(n)
 
     def _tell_rollback(self, count: int, newest: Signed) -> None:
         self._findings.find(
