@@ -428,11 +428,10 @@ def _ae_title(text: str) -> AETitle:
 
 
 def _right(text: str) -> Right:
-    try:
-        return Right(text.strip())
-    except ValueError:
+    if text.strip() not in DEVICE_RIGHTS:
         known = ", ".join(sorted(DEVICE_RIGHTS))
-        raise Misconfigured(f"rights: {text[:64]!r} is none; use {known}") from None
+        raise Misconfigured(f"rights: {text[:64]!r} is none of a device; use {known}")
+    return Right(text.strip())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
