@@ -265,7 +265,7 @@ def _raw_frame(syntax: str, data: bytes, image: Image) -> Frame:
             raise Undecodable(Fault.UNSUPPORTED)
     if syntax == DEFLATED_FRAMES:
         try:
-            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size + 1)
+            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size + 2)
         except zlib.error as error:
             raise Undecodable(Fault.CODESTREAM) from error
     if not size <= len(data) <= size + 1:  # one byte of padding

@@ -80,29 +80,31 @@ _ENVIRONMENT = {
 }
 
 
+def _start(descriptor: int, settings: dict[str, int]) -> subprocess.Popen[bytes]:
+    """Start a worker on its end of a socket; OSError: that is not possible."""
+    arguments = [json.dumps(sys.path), str(descriptor), json.dumps(settings)]
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and code
+        [sys.executable, "-I", "-c", _BOOT, *arguments],
+        pass_fds=(descriptor,),
+        env=_ENVIRONMENT,
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,  # codecs print what they read
+    )
+
+
 class Worker:
     """The node's end of one worker process."""
 
     def __init__(self, settings: dict[str, int]) -> None:
         self.connection, theirs = socket.socketpair()
         with theirs:
-            self.process = subprocess.Popen(  # noqa: S603 - our own interpreter
-                [
-                    sys.executable,
-                    "-I",
-                    "-c",
-                    _BOOT,
-                    json.dumps(sys.path),
-                    str(theirs.fileno()),
-                    json.dumps(settings),
-                ],
-                pass_fds=(theirs.fileno(),),
-                env=_ENVIRONMENT,
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # codecs print what they read
-            )
+            try:
+                self.process = _start(theirs.fileno(), settings)
+            except OSError:
+                self.connection.close()
+                raise
         self.connection.setblocking(False)
         self.is_ready = False
         self.task_count = 0
