@@ -20,10 +20,14 @@ PREFIX_MIN = {4: 8, 6: 7}
 
 
 def plain(address: Address) -> Address:
-    """Return the IPv4 address that a dual-stack socket shows as ``::ffff:…``."""
-    if isinstance(address, IPv6Address):
-        return address.ipv4_mapped or address
-    return address
+    """Return an address as networks have it.
+
+    That is the IPv4 address that a dual-stack socket shows as ``::ffff:…``, and a
+    link-local one without the interface (RFC 4007 §11) that it was seen on.
+    """
+    if not isinstance(address, IPv6Address):
+        return address
+    return address.ipv4_mapped or IPv6Address(int(address))
 
 
 def parse_address(text: str) -> Address:

@@ -50,6 +50,11 @@ def test_an_address_is_a_literal() -> None:
         parse_address("10.4.0.0/24")
 
 
+def test_a_link_local_address_is_without_its_interface() -> None:
+    assert parse_address("fe80::7%eth0") == ip_address("fe80::7")
+    assert plain(ip_address("fe80::7%2")) in ip_network("fe80::/10")
+
+
 def test_a_dual_stack_socket_shows_the_same_peer() -> None:
     assert plain(ip_address("::ffff:10.4.0.7")) == ip_address("10.4.0.7")
     assert plain(ip_address("fd00::7")) == ip_address("fd00::7")

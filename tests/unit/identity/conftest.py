@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -11,15 +10,15 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 
 from leadglass.database.engine import Database, Transaction
+from leadglass.database.migrations.versions import v0003_identity
 from leadglass.identity.authority import Authority
 
 SEAL_KEY = bytes(range(32))
-REVISION = "leadglass.database.migrations.versions.0003_identity"
 
 
 def apply_revision(tx: Transaction) -> None:
     with Operations.context(MigrationContext.configure(tx.connection)):
-        import_module(REVISION).upgrade()
+        v0003_identity.upgrade()
 
 
 @pytest.fixture

@@ -1,4 +1,8 @@
-"""Devices, their certificates, and administrators."""
+"""Devices, their certificates, and administrators.
+
+Revision ID: 0003_identity
+Revises: 0002_audit
+"""
 
 import sqlalchemy as sa
 from alembic import op
