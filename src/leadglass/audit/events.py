@@ -48,6 +48,9 @@ QUERY_BYTES_MAX = 1 << 16
 
 _NO_DETAILS: Mapping[str, str] = MappingProxyType({})
 
+# What a JSON of another shape makes Python raise, whichever member it is.
+_NOT_OURS = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+
 # The pure C encoder, made once: json.dumps would make one for each event.
 _ENCODER = json.JSONEncoder(
     ensure_ascii=False,
@@ -412,7 +415,7 @@ class Event:
             if members["format"] != FORMAT:
                 raise BadData("an audit record of another format")
             return cls._of(members), AuditSource.of(members["source"])
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except _NOT_OURS as error:
             raise BadData("not an audit record") from error
 
     @classmethod

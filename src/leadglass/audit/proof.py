@@ -29,6 +29,10 @@ FORMAT = "leadglass-audit-proof-1"
 PROOF_CHARACTERS_MAX = 2 * RECORD_BYTES_MAX
 
 
+# What a JSON of another shape makes Python raise, whichever member it is.
+_NOT_OURS = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+
+
 @dataclass(frozen=True, slots=True)
 class Disclosure:
     """What opens a leaf's commitment."""
@@ -110,7 +114,7 @@ class Proof:
                 str(members["checkpoint"]),
                 disclosure,
             )
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except _NOT_OURS as error:
             raise BadData("not an audit proof") from error
 
 

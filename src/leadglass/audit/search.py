@@ -17,6 +17,7 @@ from leadglass.audit import tables
 from leadglass.audit.codes import EventID
 from leadglass.audit.events import Event, from_us, mention_key, to_us
 from leadglass.audit.merkle import TILE_WIDTH
+from leadglass.errors import BadData, Damaged
 
 KEY_BYTES = 8
 
@@ -149,28 +150,45 @@ def search_records(
             )
         rows = connection.execution_options(yield_per=ROWS_READ).execute(query)
         for row in rows:
-            if _is_in_time(row.wall_us, search):
-                found = record_of(row)
-                if not wanted or _mentions(found, wanted, own):
-                    yield found
+            found = record_of(row)
+            if _is_in_time(found.time, search) and (
+                not wanted or _mentions(found, wanted, own)
+            ):
+                yield found
 
 
 def record_of(row: Row[*tuple[Any, ...]]) -> Record:
-    """Return the record in a row of ``RECORDS``."""
-    return Record(
-        row.n, from_us(row.wall_us), row.mono_us, row.boot, bytes(row.record or b"")
-    )
+    """Return the record in a row of ``RECORDS``.
+
+    Raises:
+        Damaged: The row holds what the log never wrote; ``verify`` names it.
+    """
+    try:
+        return Record(
+            row.n,
+            from_us(row.wall_us),
+            row.mono_us,
+            row.boot,
+            bytes(row.record or b""),
+        )
+    except (TypeError, ValueError, OverflowError) as error:
+        raise Damaged("audit log: a record was tampered with; verify it") from error
 
 
-def _is_in_time(wall_us: int, search: Search) -> bool:
-    return (search.since is None or wall_us >= to_us(search.since)) and (
-        search.until is None or wall_us < to_us(search.until)
+def _is_in_time(time: datetime, search: Search) -> bool:
+    return (search.since is None or time >= search.since) and (
+        search.until is None or time < search.until
     )
 
 
 def _mentions(record: Record, wanted: set[tuple[str, str]], own: str) -> bool:
     """Look at the record itself: two values may share a key."""
-    return bool(record.data) and wanted <= set(record.event.mentions(own))
+    if not record.data:
+        return False
+    try:
+        return wanted <= set(record.event.mentions(own))
+    except BadData:
+        return True  # tampered with: whoever searches shall see it
 
 
 def _tail(indexed: int) -> Select[Any]:
