@@ -206,26 +206,33 @@ class Expectation:
 
 def decide(rules: Iterable[Rule], request: Request) -> Decision:
     """Decide one request; the order of the rules does not matter."""
-    names: set[str] = set()
-    scopes: set[Scope] = set()
+    permitting: list[Rule] = []
     closest = Miss(0, f"no rule names {request.subject}")
     for rule in rules:
         miss = rule.misses(request)
         if miss is None:
-            names.add(rule.name)
-            scopes.add(rule.scope_for(request.subject))
+            permitting.append(rule)
         else:
             closest = max(closest, miss)
-    if not names:
+    if not permitting:
         return Decision(allowed=False, reason=closest.reason)
+    names = sorted({rule.name for rule in permitting})
     return Decision(
         allowed=True,
-        reason=f"allowed by {', '.join(map(repr, sorted(names)))}",
-        # Everything is not made more by adding to it, but the query is.
-        scopes=(EVERYTHING,)
-        if EVERYTHING in scopes
-        else tuple(sorted(scopes, key=str)),
+        reason=f"allowed by {', '.join(map(repr, names))}",
+        scopes=_joined(rule.scope_for(request.subject) for rule in permitting),
     )
+
+
+def _joined(scopes: Iterable[Scope]) -> tuple[Scope, ...]:
+    """Join scopes by OR: each once, in one order, and none beside everything."""
+    first, *others = scopes
+    if not others:
+        return (first,)
+    found = {first, *others}
+    if EVERYTHING in found:
+        return (EVERYTHING,)
+    return tuple(sorted(found, key=str))
 
 
 def broken(

@@ -110,7 +110,8 @@ def rules_of(device: Device) -> tuple[Rule, ...]:
         subjects=frozenset({device.subject}),
         rights=device.rights,
         networks=networks,
-        scope=device.scope,
+        # Said once here, not at every decision.
+        scope=device.scope.of_device(device.name),
         reason="enrolled device" if device.has_tls else "plaintext exception",
         not_after=device.not_after,
     )
