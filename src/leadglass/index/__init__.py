@@ -1,0 +1,1 @@
+"""What can be searched: one query model for C-FIND and QIDO-RS."""

@@ -1,0 +1,151 @@
+"""Questions to the index and their answers, as values; one model for every wire."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from leadglass.access.scopes import Scope
+from leadglass.dicom.attributes import BY_KEYWORD, Level
+from leadglass.dicom.matching import Match, Single, UIDList
+from leadglass.errors import BadData
+
+# Keys in one query. All attributes that we know are less than a hundred; keys that
+# we do not know are ignored, but must not be collected without end.
+KEYS_MAX: Final = 1_000
+
+# Values of all keys together; a database takes 65,535 parameters (PostgreSQL), and
+# each value of a person name is compared with three columns.
+VALUES_MAX: Final = 20_000
+
+
+class Root(StrEnum):
+    """Information model (PS3.4 §C.6): where the levels begin."""
+
+    PATIENT = "patient"
+    STUDY = "study"
+
+
+LEVELS: Final = tuple(Level)  # from the top
+
+# The key that names one thing of a level (PS3.4 §C.6.1.1, §C.6.2.1).
+UNIQUE_KEYS: Final[Mapping[Level, int]] = {
+    Level.PATIENT: BY_KEYWORD["PatientID"].tag,
+    Level.STUDY: BY_KEYWORD["StudyInstanceUID"].tag,
+    Level.SERIES: BY_KEYWORD["SeriesInstanceUID"].tag,
+    Level.IMAGE: BY_KEYWORD["SOPInstanceUID"].tag,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """A question (PS3.4 §C.4.1).
+
+    Keys of a level above are matched at that level. Keys of a level below match
+    when something below matches all of them together, whether the question is
+    relational or not: many clients ask for the Modality of a study. At study level
+    and below, the patient's attributes are those that the study's own images carry.
+
+    Attributes:
+        level: Of which things the rows tell.
+        keys: What must match, by tag; universal ones are what is asked back.
+        scopes: Which studies may be seen, joined by OR; none means nothing.
+        root: Where the levels begin.
+        relational: Whether the keys above the level need not be given
+            (PS3.4 §C.4.1.2.2.1).
+        combined_datetime: Whether a date and its time are one moment
+            (PS3.4 §C.2.2.2.5.3).
+        limit: The most rows that are wanted; ``None`` for all.
+        offset: How many to leave out first.
+
+    Raises:
+        BadData: The level is not of this root, or a unique key is missing.
+    """
+
+    level: Level
+    keys: Mapping[int, Match]
+    scopes: tuple[Scope, ...]
+    root: Root = Root.STUDY
+    relational: bool = False
+    combined_datetime: bool = False
+    limit: int | None = None
+    offset: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.keys) > KEYS_MAX:
+            raise BadData(f"a query of more than {KEYS_MAX} keys")
+        if self.offset < 0 or (self.limit is not None and self.limit < 0):
+            raise BadData("a query for less than no rows")
+        if self.root is Root.STUDY and self.level is Level.PATIENT:
+            raise BadData("the study root has no patient level (PS3.4 §C.6.2)")
+        if self.relational:
+            return
+        for level in levels_above(self.root, self.level):
+            match = self.keys.get(UNIQUE_KEYS[level])
+            if not (isinstance(match, Single) or _is_one_uid(match)):
+                raise BadData(
+                    f"no single unique key of the {level} level (PS3.4 §C.4.1.3.1.1)"
+                )
+
+
+def levels_above(root: Root, level: Level) -> tuple[Level, ...]:
+    """Return the levels of a root that lie above one."""
+    first = LEVELS.index(Level.PATIENT if root is Root.PATIENT else Level.STUDY)
+    return LEVELS[first : LEVELS.index(level)]
+
+
+def _is_one_uid(match: Match | None) -> bool:
+    return isinstance(match, UIDList) and len(match.values) == 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Things that are wanted whole (PS3.4 §C.4.2, §C.4.3).
+
+    A field that is empty does not restrict; that of the level must not be.
+
+    Raises:
+        BadData: Nothing is named at the level.
+    """
+
+    level: Level
+    patient_ids: tuple[str, ...] = ()
+    study_uids: tuple[str, ...] = ()
+    series_uids: tuple[str, ...] = ()
+    instance_uids: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        given = {
+            Level.PATIENT: self.patient_ids,
+            Level.STUDY: self.study_uids,
+            Level.SERIES: self.series_uids,
+            Level.IMAGE: self.instance_uids,
+        }
+        if not any(given[self.level]):
+            raise BadData(f"no unique key of the {self.level} level (PS3.4 §C.4.2.2.1)")
+        if sum(map(len, given.values())) > VALUES_MAX:
+            raise BadData(f"more than {VALUES_MAX} things in one retrieve")
+
+
+@dataclass(frozen=True, slots=True)
+class Uids:
+    """What a row is; fields of levels below the asked one are ``None``."""
+
+    patient_id: str
+    study_uid: str | None = None
+    series_uid: str | None = None
+    instance_uid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One answer.
+
+    Attributes:
+        uids: What it is.
+        json: The attributes of its level and of those above in the DICOM JSON model
+            (PS3.18 Annex F), with those that the index counts and gathers.
+    """
+
+    uids: Uids
+    json: Mapping[str, Any]
