@@ -70,10 +70,20 @@ _ROWS_HELD_MAX = 512
 _MEMO = "leadglass.audit"
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A head that we wrote ourselves, or have checked."""
+
+    note: str
+    size: int
+    frontier: bytes
+
+
 @dataclass(slots=True)
 class _Pending:
     """What one transaction appends."""
 
+    writing: "_Writing"
     frontier: Frontier
     is_first: bool
     rows: list[tuple[Any, ...]] = field(default_factory=list)
@@ -114,7 +124,7 @@ class AuditLog:
         self._clock = clock or SystemClock()
         self._source = AuditSource(origin).members()
         self._file = CheckpointFile(checkpoints_folder)
-        self._trusted_note = ""
+        self._known: _Known | None = None
         self._sql: dict[str, str] = {}
         self._writer = CheckpointThread(self._file, self._committed_note)
 
@@ -145,7 +155,7 @@ class AuditLog:
         pending.tiles.extend(frontier.append(leaf))
         pending.rows.append((n, wall_us, mono_us, boot, code, keys, salt, record, leaf))
         if len(pending.rows) >= _ROWS_HELD_MAX:
-            self._writing(tx).flush(pending)
+            pending.writing.flush(pending)
         return n
 
     def record(self, event: Event) -> int:
@@ -193,18 +203,23 @@ class AuditLog:
 
     def _begin(self, tx: Transaction) -> _Pending:
         """Take up the tree where the last transaction left it."""
-        row = self._writing(tx).head()
-        if row is None:
-            pending = self._found(tx.connection)
+        writing = _Writing(tx.connection, self._sql)
+        known = self._known
+        note = writing.note()
+        if known is not None and note == known.note:
+            # Nobody wrote since we did: what we know needs no reading and no check.
+            frontier = Frontier.decode(known.size, known.frontier)
+        elif note is None:
+            self._found(tx.connection)
+            frontier = Frontier()
         else:
-            size, frontier, note = row
-            pending = _Pending(_frontier(size, frontier), is_first=False)
-            self._trust(tx.connection, note, pending.frontier)
+            frontier = self._taken_up(tx.connection, note)
+        pending = _Pending(writing, frontier, is_first=note is None)
         tx.memo[_MEMO] = pending
         tx.before_commit(_MEMO, self._finish)
         return pending
 
-    def _found(self, connection: Connection) -> _Pending:
+    def _found(self, connection: Connection) -> None:
         """Begin a log where there is none."""
         if connection.execute(select(tables.record.c.n).limit(1)).first() is not None:
             raise Damaged("audit log: there are records, but their head is gone")
@@ -216,23 +231,22 @@ class AuditLog:
             )
         # From now on a missing file is a finding, not a beginning.
         self._file.append(self._signer.sign(0, EMPTY_ROOT))
-        return _Pending(Frontier(), is_first=True)
 
-    def _trust(self, connection: Connection, note: str, frontier: Frontier) -> None:
-        """Check the head unless we wrote it ourselves or checked it before."""
-        if note == self._trusted_note:
-            return
+    def _taken_up(self, connection: Connection, note: str) -> Frontier:
+        """Return the tree of a head that another process wrote, or an earlier run."""
+        row = connection.execute(_HEAD).one()
+        frontier = _frontier(row.size, row.frontier)
         try:
-            said = checkpoint.parse(note)
+            said = checkpoint.verify(note, self._public_keys, self.origin)
         except BadData as error:
             raise Damaged("audit log: the head is no checkpoint") from error
         if (said.size, said.root) != (frontier.size, frontier.root()):
             raise Damaged("audit log: the head is not the one that was signed")
-        if not self._trusted_note:
-            # Once per process: who else writes later has the same key as we.
-            checkpoint.verify(note, self._public_keys, self.origin)
+        if self._known is None:
+            # Once per process; what happens to the file later, verification finds.
             self._compare_with_file(connection, frontier.size)
-        self._trusted_note = note
+        self._known = _Known(note, frontier.size, frontier.encode())
+        return frontier
 
     def _compare_with_file(self, connection: Connection, size: int) -> None:
         """Refuse to go on from a database that the checkpoint file contradicts."""
@@ -257,16 +271,14 @@ class AuditLog:
     def _finish(self, tx: Transaction) -> None:
         """Write what the transaction appended, and the head that signs it."""
         pending: _Pending = tx.memo.pop(_MEMO)
-        writing = self._writing(tx)
-        writing.flush(pending)
+        pending.writing.flush(pending)
         frontier = pending.frontier
         note = self._signer.sign(frontier.size, frontier.root())
-        writing.set_head(pending, note)
-        self._trusted_note = note
+        known = _Known(note, frontier.size, frontier.encode())
+        pending.writing.set_head(known, is_first=pending.is_first)
+        # If the transaction is undone, no head has this note, and it is not used.
+        self._known = known
         self._writer.expect(frontier.size)
-
-    def _writing(self, tx: Transaction) -> "_Writing":
-        return _Writing(tx.connection, self._sql)
 
     def _committed_note(self) -> str | None:
         with self._database.read() as connection:
@@ -429,17 +441,16 @@ class _Writing:
             for name, statement in _STATEMENTS.items():
                 sql[name] = str(statement.compile(dialect=connection.dialect))
 
-    def head(self) -> tuple[int, bytes, str] | None:
-        """Return size, frontier and note of the head, if there is one."""
-        self._cursor.execute(self._sql["head"], (tables.HEAD_ID,))
-        row: tuple[int, bytes, str] | None = self._cursor.fetchone()
-        return row
+    def note(self) -> str | None:
+        """Return the note of the head, if there is one."""
+        self._cursor.execute(self._sql["note"], (tables.HEAD_ID,))
+        row = self._cursor.fetchone()
+        return None if row is None else str(row[0])
 
-    def set_head(self, pending: _Pending, note: str) -> None:
+    def set_head(self, known: _Known, *, is_first: bool) -> None:
         """Write the head."""
-        frontier = pending.frontier
-        values = (frontier.size, frontier.encode(), note)
-        if pending.is_first:
+        values = (known.size, known.frontier, known.note)
+        if is_first:
             self._cursor.execute(self._sql["head insert"], (tables.HEAD_ID, *values))
         else:
             self._cursor.execute(self._sql["head update"], (*values, tables.HEAD_ID))
@@ -490,9 +501,7 @@ def _values(table: Table, *names: str) -> Insert:
 
 # Their parameters are in the order of the table's columns, the condition's last.
 _STATEMENTS: Mapping[str, ClauseElement] = {
-    "head": select(
-        tables.head.c.size, tables.head.c.frontier, tables.head.c.note
-    ).where(tables.head.c.id == bindparam("head")),
+    "note": select(tables.head.c.note).where(tables.head.c.id == bindparam("head")),
     "head insert": _values(tables.head, "id", "size", "frontier", "note"),
     "head update": update(tables.head)
     .values({name: bindparam(name) for name in ("size", "frontier", "note")})

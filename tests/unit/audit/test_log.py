@@ -14,7 +14,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, inspect
 
 from leadglass.audit import tables
 from leadglass.audit.builders import Question
-from leadglass.audit.checkpoint import parse, split_notes
+from leadglass.audit.checkpoint import Signer, parse, split_notes
 from leadglass.audit.codes import EventID
 from leadglass.audit.events import RECORD_BYTES_MAX
 from leadglass.audit.log import AuditLog
@@ -331,6 +331,25 @@ def test_a_node_does_not_go_on_over_a_damaged_head(
         log = home.over(database)
         with pytest.raises(Damaged, match=message):
             log.record(stored(1))
+
+
+def test_a_running_node_does_not_sign_over_a_head_that_others_made(home: Home) -> None:
+    with home.database() as database:
+        log = home.over(database)
+        log.record(stored(0))
+        log.record(stored(1))
+        forged = Signer(ORIGIN, Ed25519PrivateKey.generate())
+
+        def attack(tx: Transaction) -> None:
+            run = tx.connection.exec_driver_sql
+            run("DELETE FROM audit_record WHERE n = 1")
+            leaf = run("SELECT leaf FROM audit_record").scalar_one()
+            note = forged.sign(1, leaf)
+            run("UPDATE audit_head SET size = 1, frontier = ?, note = ?", (leaf, note))
+
+        database.write(attack)
+        with pytest.raises(Damaged, match="not signed by a key of this log"):
+            log.record(stored(2))
 
 
 def test_a_missing_checkpoint_file_stops_the_node(home: Home) -> None:
