@@ -36,6 +36,7 @@ from leadglass.dicom.matching import Match
 from leadglass.index.conditions import Condition, Items, condition, in_scopes, prefix
 from leadglass.index.query import LEVELS, Query, Row, Selection, Uids
 from leadglass.index.records import InstanceLocation
+from leadglass.index.statements import LOCATED, location
 from leadglass.index.tables import (
     SEVERAL,
     TABLES,
@@ -46,7 +47,6 @@ from leadglass.index.tables import (
     series,
     study,
 )
-from leadglass.index.writing import LOCATION, location
 
 # Rows taken from the driver at once while an answer streams.
 ROWS_PER_FETCH = 200
@@ -370,14 +370,20 @@ def instances(
     scope = in_scopes(scopes, study)
     if scope is not None:
         wanted.append(scope)
-    found = (
-        select(*LOCATION)
-        .select_from(_FROM[Level.IMAGE])
-        .where(*wanted)
-        .order_by(*_ORDER[Level.IMAGE])
-        .execution_options(yield_per=ROWS_PER_FETCH)
-    )
-    result = connection.execute(found)
-    with result:
+    found = LOCATED.where(*wanted).order_by(*_ORDER[Level.IMAGE])
+    yield from _locations(connection, found)
+
+
+def all_instances(connection: Connection) -> Iterator[InstanceLocation]:
+    """Yield everything, in the order it came."""
+    yield from _locations(connection, LOCATED.order_by(instance.c.id))
+
+
+def _locations(
+    connection: Connection, found: Select[Any]
+) -> Iterator[InstanceLocation]:
+    with connection.execute(
+        found.execution_options(yield_per=ROWS_PER_FETCH)
+    ) as result:
         for row in result:
             yield location(row)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, select
 
 from leadglass.access.scopes import Scope
 from leadglass.database.engine import Transaction
-from leadglass.index import finding, writing
+from leadglass.index import adding, finding, removing, statements
 from leadglass.index.query import Query, Row, Selection
 from leadglass.index.records import (
     Added,
@@ -34,7 +34,7 @@ class Index:
 
         The counters of its study and series are written before the commit.
         """
-        return writing.add(tx, record)
+        return adding.add(tx, record)
 
     def find(self, connection: Connection, query: Query) -> Iterator[Row]:
         """Yield the answers in a stable order, studies by date from the newest.
@@ -51,6 +51,10 @@ class Index:
         """Yield where the selected instances lie: by study, series, Instance Number."""
         return finding.instances(connection, selection, scopes)
 
+    def all_instances(self, connection: Connection) -> Iterator[InstanceLocation]:
+        """Yield where everything lies, in the order it came; not the quarantine."""
+        return finding.all_instances(connection)
+
     def study_key(self, connection: Connection, study_uid: str) -> str | None:
         """Return the vault's key of a study; ``None`` if there is no such study."""
         return connection.execute(
@@ -62,7 +66,7 @@ class Index:
 
         What is returned is to be destroyed after the commit.
         """
-        return writing.remove_study(tx, study_uid)
+        return removing.remove_study(tx, study_uid)
 
     def quarantine(
         self, tx: Transaction, record: InstanceRecord, existing: InstanceLocation
@@ -72,12 +76,12 @@ class Index:
         What is returned is what is kept: if its blob is not the record's, the same
         bytes were kept before, and the record's blob is not needed.
         """
-        return writing.set_aside(tx, record, existing)
+        return removing.set_aside(tx, record, existing)
 
     def quarantined(self, connection: Connection) -> Iterator[Quarantined]:
         """Yield what is kept aside, the oldest first."""
-        for row in connection.execute(writing.QUARANTINED.order_by(quarantine.c.id)):
-            yield writing.quarantined(row)
+        for row in connection.execute(statements.QUARANTINED.order_by(quarantine.c.id)):
+            yield statements.quarantined(row)
 
     def quarantined_count(self, connection: Connection) -> int:
         """Return how many are kept aside."""
@@ -86,10 +90,13 @@ class Index:
 
     def release(self, tx: Transaction, number: int) -> Quarantined | None:
         """Take one out of quarantine; ``None`` if there is none of this number."""
-        return writing.release(tx, number)
+        return removing.release(tx, number)
 
     def known_blobs(self, connection: Connection, names: Iterable[str]) -> set[str]:
-        """Return which of these blobs have a row, in quarantine or not."""
+        """Return which of these blobs have a row, in quarantine or not.
+
+        Costs a pass over all instances: for checks, not for each arrival.
+        """
         wanted = list(names)
         known: set[str] = set()
         for start in range(0, len(wanted), NAMES_PER_QUERY):
@@ -122,4 +129,4 @@ class Index:
 
     def clear(self, tx: Transaction) -> None:
         """Take everything out, the quarantine too; the vault can fill it again."""
-        writing.clear(tx)
+        removing.clear(tx)

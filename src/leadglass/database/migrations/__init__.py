@@ -9,7 +9,8 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.util import CommandError
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from leadglass.database.engine import Database, Transaction
 from leadglass.errors import Misconfigured
@@ -30,10 +31,13 @@ def _upgrade(transaction: Transaction) -> None:
     here = str(Path(__file__).parent)
     config.set_main_option("script_location", here.replace("%", "%%"))
     config.attributes["connection"] = transaction.connection
-    try:
-        command.upgrade(config, "head")
-    except CommandError as error:
+    known = {
+        each.revision for each in ScriptDirectory.from_config(config).walk_revisions()
+    }
+    revision = MigrationContext.configure(transaction.connection).get_current_revision()
+    if revision is not None and revision not in known:
         raise Misconfigured(
             "database: its schema is none that this version knows; "
             "start the newer version that last wrote it"
-        ) from error
+        )
+    command.upgrade(config, "head")
