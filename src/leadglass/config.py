@@ -302,14 +302,8 @@ class Dimse:
     )
     idle_timeout_s: float = _setting(
         60.0,
-        "An association on which nothing moves for this long is aborted.",
-        low=1,
-        high=3600,
-    )
-    pdu_timeout_s: float = _setting(
-        60.0,
-        "A PDU that has begun must be complete within this time, so that dripping "
-        "single bytes holds no place.",
+        "An association whose next PDU is not whole within this time is aborted; "
+        "dripping single bytes is no life.",
         low=1,
         high=3600,
     )
@@ -489,12 +483,6 @@ class Jobs:
         "How often blobs that no index row names are adopted or removed.",
         low=10,
         high=7 * DAY_S,
-    )
-    verify_interval_s: float = _setting(
-        7 * DAY_S,
-        "Every stored byte is checked against its seal and hash once in this time.",
-        low=HOUR_S,
-        high=365 * DAY_S,
     )
     expiry_interval_s: float = _setting(
         HOUR_S,

@@ -1,0 +1,529 @@
+"""The composition root: settings in, a node out. The one place with all the names.
+
+The data folder::
+
+    leadglass.toml   settings; what it does not say has its default
+    rules.toml       rules and expectations, if there are any
+    keys/            the keyring and one wrapped key for each study
+    vault/           sealed instances
+    database         index, register of devices and audit log, encrypted
+    authority/       the certificate authority, private keys sealed
+    checkpoints/     signed heads of the audit log; copy them elsewhere
+    imports/         what imports have finished, as keyed hashes
+
+The master key is not in it (``keys.master_file``): who has only the folder has noise.
+"""
+
+import getpass
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Protocol, Self, TypeVar
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from leadglass import __version__
+from leadglass.access.policy import Kind, Subject
+from leadglass.archive.caller import Caller, Gate
+from leadglass.archive.doors import Doorkeeper
+from leadglass.archive.echo import Echo
+from leadglass.archive.erase import Erase
+from leadglass.archive.exporting import Exporter
+from leadglass.archive.fetch import Fetch
+from leadglass.archive.find import Find
+from leadglass.archive.importing import Importer
+from leadglass.archive.ingest import Ingest
+from leadglass.archive.parts import Parts, Room
+from leadglass.archive.rebuild import Rebuild
+from leadglass.archive.recovery import Recovered, recover
+from leadglass.archive.register import Registrar
+from leadglass.archive.rulebook import RuleBook
+from leadglass.archive.verify import Verify
+from leadglass.audit.builders import Events
+from leadglass.audit.builders import Node as NodeName
+from leadglass.audit.log import AuditLog
+from leadglass.config import Config
+from leadglass.database.engine import Database
+from leadglass.database.migrations import upgrade
+from leadglass.dicom.aetitle import AETitle
+from leadglass.errors import LeadglassError, Misconfigured, Unavailable
+from leadglass.identity.administrators import FIRST_NAME, Administrators
+from leadglass.identity.authority import Authority
+from leadglass.identity.devices import Devices
+from leadglass.index.index import Index
+from leadglass.pixels.transcode import Transcoder
+from leadglass.servers.dimse.connection import Timeouts
+from leadglass.servers.dimse.retrieve import Outgoing
+from leadglass.servers.dimse.server import DimseServer, UseCases
+from leadglass.servers.tls import Contexts, Credentials
+from leadglass.vault.folder import FolderBlobs
+from leadglass.vault.keys import (
+    KeyFile,
+    Keyring,
+    MasterKey,
+    PassphraseFile,
+    SystemdCredential,
+)
+from leadglass.vault.sealed import SealedBlobs
+
+_LOG = logging.getLogger(__name__)
+
+_FOLDER_MODE: Final = 0o700
+# A node certificate is made anew this long before it ends.
+_NODE_RENEWAL_DAYS: Final = 30
+
+
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
+_Closes = TypeVar("_Closes", bound=_Closable)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where things are in the data folder."""
+
+    home: Path
+
+    @property
+    def keys(self) -> Path:
+        """The keyring."""
+        return self.home / "keys"
+
+    @property
+    def vault(self) -> Path:
+        """The blobs."""
+        return self.home / "vault"
+
+    @property
+    def database(self) -> Path:
+        """The database file."""
+        return self.home / "database"
+
+    @property
+    def authority(self) -> Path:
+        """The certificate authority."""
+        return self.home / "authority"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The signed heads of the audit log."""
+        return self.home / "checkpoints"
+
+    @property
+    def imports(self) -> Path:
+        """The journals of imports."""
+        return self.home / "imports"
+
+    @property
+    def rules(self) -> Path:
+        """The rule file."""
+        return self.home / "rules.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Initialised:
+    """What ``Node.init`` found or made.
+
+    Attributes:
+        home: The data folder.
+        master_key: What opens it, as an operator would look for it.
+        created: Whether there was no node before.
+        administrator: Name of the first administrator.
+        one_time_secret: For its enrolment; only when it was just made, and only
+            here: its hash is what is kept.
+    """
+
+    home: Path
+    master_key: str
+    created: bool
+    administrator: str
+    one_time_secret: str | None
+
+
+def master_key_of(config: Config) -> MasterKey:
+    """Return the master key that the settings name.
+
+    Raises:
+        Misconfigured: The settings name none that can be read.
+    """
+    match config.keys.source:
+        case "file":
+            return KeyFile(config.master_key_file, outside=config.home)
+        case "passphrase":
+            if config.passphrase_file is None:
+                raise Misconfigured(
+                    "keys.passphrase_file: missing; set LEADGLASS_PASSPHRASE_FILE"
+                )
+            return PassphraseFile(config.passphrase_file)
+        case _:
+            return SystemdCredential(config.keys.credential)
+
+
+class Node:
+    """One archive on this machine, opened; close it, or use it as a context manager.
+
+    Several processes may have it open: a server, and commands beside it.
+    """
+
+    def __init__(self, config: Config) -> None:
+        """Open; ``open`` is the way to make one."""
+        self.config = config
+        self.layout = Layout(config.home)
+        self.title = AETitle(config.node.ae_title)
+        self._closing: list[Callable[[], None]] = []
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def init(cls, config: Config) -> Initialised:
+        """Make what is missing of a node; may be repeated, also after a crash.
+
+        Raises:
+            Misconfigured: Settings, keys or folders that must not be used.
+            Unavailable: The disk refused; call again.
+        """
+        layout = Layout(config.home)
+        try:
+            config.home.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            config.home.chmod(_FOLDER_MODE)
+            for folder in (layout.checkpoints, layout.imports):
+                folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+        except OSError as error:
+            raise Unavailable(
+                f"the data folder cannot be made: {error.strerror}"
+            ) from error
+        keyring, created = _keyring(config, layout)
+        FolderBlobs.create(layout.vault).close()
+        if not layout.authority.exists():
+            Authority.create(
+                layout.authority, keyring.derive("authority"), config.tls.node_names
+            )
+        with closing(_open_database(layout, keyring, create=True)) as database:
+            upgrade(database)
+            secret = database.write(Administrators().create_first)
+        return Initialised(
+            home=config.home,
+            master_key=_master_key_text(config),
+            created=created,
+            administrator=FIRST_NAME,
+            one_time_secret=secret,
+        )
+
+    @classmethod
+    def open(cls, config: Config) -> "Node":
+        """Open what ``init`` made.
+
+        Raises:
+            Misconfigured: It is not initialised, or has problems.
+            Damaged: Something in it is not what was written.
+        """
+        if not Keyring.exists(config.home / "keys"):
+            raise Misconfigured(
+                f"{config.home} is no data folder yet; run: leadglass init"
+            )
+        return cls(config)
+
+    def _open(self) -> None:
+        config, layout = self.config, self.layout
+        self.keyring = Keyring.open(layout.keys, master_key_of(config))
+        self.database = self._later(_open_database(layout, self.keyring))
+        upgrade(self.database)
+        folder = self._later(FolderBlobs.open(layout.vault))
+        self.authority = Authority.open(
+            layout.authority, self.keyring.derive("authority")
+        )
+        self.devices = Devices(self.database)
+        name = f"leadglass-{self.keyring.derive('node name').hex()[:16]}"
+        self.audit = self._later(
+            AuditLog(
+                self.database,
+                Ed25519PrivateKey.from_private_bytes(
+                    self.keyring.derive("audit signing 1")
+                ),
+                name,
+                layout.checkpoints,
+            )
+        )
+        operator = Subject(Kind.OPERATOR, _user_name())
+        self.operator = Caller(operator, address=None)
+        self.rulebook = RuleBook(layout.rules, self.devices, operator)
+        self.parts = Parts(
+            database=self.database,
+            index=Index(),
+            audit=self.audit,
+            events=Events(NodeName(name, self.title.text, str(config.listen.host))),
+            blobs=SealedBlobs(folder, self.keyring),
+            keyring=self.keyring,
+            gate=Gate(self.rulebook.rules),
+            room=Room(config.home, config.storage.free_bytes_min),
+            limits=config.limits,
+        )
+        self._use_cases()
+
+    def _use_cases(self) -> None:
+        parts, config = self.parts, self.config
+        self.echo = Echo(parts)
+        self.ingest = Ingest(parts)
+        self.find = Find(parts, config.find.result_count_max)
+        self.fetch = Fetch(parts)
+        self.erase = Erase(parts)
+        self.verify = Verify(parts)
+        self.rebuild = Rebuild(parts)
+        self.registrar = Registrar(parts, self.devices, self.authority)
+        self.importer = Importer(
+            self.ingest,
+            config.media,
+            self.layout.imports,
+            self.keyring.derive("import journal"),
+        )
+        self.exporter = Exporter(self.fetch, config.media)
+
+    def _later(self, thing: _Closes) -> _Closes:
+        """Close a thing when the node is closed, in reverse order."""
+        self._closing.append(thing.close)
+        return thing
+
+    def recover(self) -> Recovered:
+        """Finish what a crash cut off.
+
+        Raises:
+            Unavailable: Database or vault cannot answer; call again.
+        """
+        return recover(self.parts, self.erase)
+
+    def close(self) -> None:
+        """Let go of everything; may be repeated."""
+        while self._closing:
+            self._closing.pop()()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _keyring(config: Config, layout: Layout) -> tuple[Keyring, bool]:
+    """Open the keyring, making it and the master key if there is none."""
+    master = master_key_of(config)
+    if Keyring.exists(layout.keys):
+        return Keyring.open(layout.keys, master), False
+    if isinstance(master, KeyFile) and not config.master_key_file.exists():
+        master.create()
+    return Keyring.create(layout.keys, master), True
+
+
+def _open_database(
+    layout: Layout, keyring: Keyring, *, create: bool = False
+) -> Database:
+    return Database.open(layout.database, keyring.derive("database"), create=create)
+
+
+def _master_key_text(config: Config) -> str:
+    match config.keys.source:
+        case "file":
+            return str(config.master_key_file)
+        case "passphrase":
+            return "a passphrase"
+        case _:
+            return f"the systemd credential {config.keys.credential}"
+
+
+def _user_name() -> str:
+    """Return who the operating system says is at the command line."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+# --- serving --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Where a node listens.
+
+    Attributes:
+        dimse: DICOM over TLS.
+        unsafe_plaintext: DICOM without TLS, for named exceptions; ``None``: none.
+        recovered: What the start finished of what a crash had cut off.
+    """
+
+    dimse: tuple[str, int]
+    unsafe_plaintext: tuple[str, int] | None
+    recovered: Recovered
+
+
+def serve(
+    node: Node,
+    *,
+    on_ready: Callable[[Ready], None],
+    stop: threading.Event | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT (or ``stop``); finish what is in flight.
+
+    Raises:
+        Misconfigured: Something with which a node must not start.
+        Unavailable: An address cannot be had, or the start cannot be recorded.
+    """
+    stopping = stop or threading.Event()
+    if stop is None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stopping.set())
+    config, parts = node.config, node.parts
+    recovered = node.recover()
+    _renew(node)
+    contexts = Contexts(
+        lambda: _credentials(node.authority),
+        node.authority.stamp,
+        config.tls.minimum_version,
+    )
+    contexts.server()  # whatever is wrong with it is wrong before we listen
+    doorkeeper = Doorkeeper(parts, node.devices, node.title)
+    parts.record(parts.events.application_started(__version__))
+    with Transcoder(config.pixels, config.limits) as transcoder:
+        server = DimseServer(
+            settings=config.dimse,
+            use_cases=UseCases(node.echo, node.ingest, node.find, node.fetch),
+            doorkeeper=doorkeeper,
+            outgoing=Outgoing(
+                title=node.title,
+                tls=contexts.client,
+                timeouts=Timeouts(
+                    config.dimse.response_timeout_s, config.dimse.response_timeout_s
+                ),
+                connect_timeout_s=config.dimse.connect_timeout_s,
+            ),
+            transcoder=transcoder,
+            tls=contexts.server,
+            private_roots=tuple(
+                root if root.endswith(".") else f"{root}."
+                for root in config.storage.private_sop_classes
+            ),
+        )
+        jobs = Jobs(node, doorkeeper)
+        try:
+            dimse = server.listen_tls((str(config.listen.host), config.listen.port))
+            unsafe = config.unsafe_plaintext_listen
+            plaintext = (
+                None
+                if unsafe is None
+                else server.listen_unsafe_plaintext((str(unsafe.host), unsafe.port))
+            )
+            jobs.start()
+            on_ready(Ready(dimse, plaintext, recovered))
+            stopping.wait()
+        finally:
+            server.stop()
+            jobs.stop()
+    parts.record(parts.events.application_stopped("asked to stop"))
+
+
+def _credentials(authority: Authority) -> Credentials:
+    read = authority.node_credentials()
+    return Credentials(read.chain, read.key, read.authorities, read.revocations)
+
+
+def _renew(node: Node) -> None:
+    """Renew the node's certificate and the revocation list when they are due."""
+    node.authority.renew_node(
+        node.config.tls.node_names, within_days=_NODE_RENEWAL_DAYS
+    )
+    if node.authority.revocations_are_due():
+        node.registrar.publish_revocations()
+
+
+@dataclass(slots=True)
+class _Job:
+    """Something the node does on its own."""
+
+    interval_s: float
+    work: Callable[[], object]
+    due_at: float = 0.0
+
+
+class Jobs:
+    """Does what is due, one after the other, in a thread of its own."""
+
+    def __init__(self, node: Node, doorkeeper: Doorkeeper) -> None:
+        self._node = node
+        self._doorkeeper = doorkeeper
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
+        settings = node.config.jobs
+        self._jobs = (
+            _Job(settings.reload_interval_s, node.keyring.reload_if_changed),
+            _Job(settings.reload_interval_s, self._reload_rules),
+            _Job(settings.reload_interval_s, doorkeeper.knocks.tell),
+            _Job(settings.sweep_interval_s, node.recover),
+            _Job(settings.expiry_interval_s, self._expire),
+        )
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, after what is under way; tell what was counted."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._try(lambda: self._doorkeeper.knocks.tell(everything=True))
+
+    def _run(self) -> None:
+        tick_s = self._node.config.jobs.reload_interval_s
+        while not self._stopping.wait(tick_s):
+            for job in self._jobs:
+                now = time.monotonic()
+                if now >= job.due_at:
+                    job.due_at = now + job.interval_s
+                    self._try(job.work)
+
+    def _try(self, work: Callable[[], object]) -> None:
+        """Do one thing; what fails is logged and done again when it is due."""
+        try:
+            work()
+        except LeadglassError as error:
+            _LOG.warning("a job failed: %s", error)
+        except Exception:  # noqa: BLE001  # one job's bug must not stop the others
+            _LOG.exception("a job failed by a mistake of ours")
+
+    def _reload_rules(self) -> None:
+        node = self._node
+        if node.rulebook.reload_if_changed():
+            node.parts.record(
+                node.parts.events.rules_changed(
+                    node.parts.actor(node.operator),
+                    {"file": node.layout.rules.name, "sha256": node.rulebook.digest},
+                )
+            )
+
+    def _expire(self) -> None:
+        """Renew what is ours, and say what others must renew."""
+        node = self._node
+        _renew(node)
+        days = node.config.tls.certificate_warning_days
+        for expiry in node.authority.expiring(days):
+            _LOG.warning("%s ends soon: %s", expiry.what, expiry.remedy)
+        with node.database.read() as connection:
+            count = len(node.devices.expiring(connection, days, datetime.now(UTC)))
+        if count:
+            _LOG.warning("devices that fall silent within %d days: %d", days, count)

@@ -1,0 +1,209 @@
+"""Taking instances out: recorded before the first byte, verified before each.
+
+The record says twice what left: what was about to (Begin Transferring), and what
+really did (Instances Transferred). A crash in between leaves the first alone, so
+the record may say too much, never too little.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from leadglass.access.rights import Right
+from leadglass.archive.caller import Caller
+from leadglass.archive.parts import Parts
+from leadglass.archive.studies import studies_of
+from leadglass.audit.builders import Actor, Medium, Result, Service, Study
+from leadglass.audit.codes import Outcome
+from leadglass.audit.events import SOPClass
+from leadglass.errors import Damaged
+from leadglass.index.query import Selection
+from leadglass.index.records import InstanceLocation
+from leadglass.vault.blobs import BlobName
+
+# What a door says and hears of index; it cannot reach the index itself.
+__all__ = [
+    "Fetch",
+    "InstanceLocation",
+    "Retrieval",
+    "Selection",
+    "named",
+    "report_damage",
+]
+
+
+@dataclass(slots=True)
+class Retrieval:
+    """Instances on their way out.
+
+    Attributes:
+        locations: What was asked for and may be given, by study and series.
+    """
+
+    parts: Parts
+    caller: Caller
+    service: Service
+    destination: Actor | None
+    medium: Medium | None
+    locations: tuple[InstanceLocation, ...]
+    studies: dict[str, Study]
+    _sent: list[InstanceLocation] = field(default_factory=list)
+    _counts: Counter[str] = field(default_factory=Counter)
+
+    def data_set(self, location: InstanceLocation) -> Iterator[bytes | memoryview]:
+        """Yield an instance's data set as it is stored, each piece verified.
+
+        Raises:
+            Damaged: It does not verify: recorded, and not served.
+            NotFound: It was erased meanwhile.
+            Unavailable: The vault cannot answer now.
+        """
+        return self._read(location, location.data_set_offset, location.data_set_bytes)
+
+    def file(self, location: InstanceLocation) -> Iterator[bytes | memoryview]:
+        """Yield an instance as the Part 10 file that is stored; see ``data_set``."""
+        return self._read(location, 0, location.blob_bytes)
+
+    def _read(
+        self, location: InstanceLocation, offset: int, length: int
+    ) -> Iterator[bytes | memoryview]:
+        try:
+            yield from self.parts.blobs.get(BlobName(location.blob), offset, length)
+        except Damaged:
+            report_damage(
+                self.parts,
+                self.caller,
+                self.studies.get(location.study_uid),
+                location,
+                "found when it was asked for",
+            )
+            raise
+
+    def sent(self, location: InstanceLocation, *, with_warning: bool = False) -> None:
+        """Note that the receiver has it."""
+        self._sent.append(location)
+        self._counts["warned" if with_warning else "succeeded"] += 1
+
+    def failed(self) -> None:
+        """Note that the receiver did not get one."""
+        self._counts["failed"] += 1
+
+    def finish(self, *, was_cancelled: bool = False) -> None:
+        """Record what really left.
+
+        Raises:
+            Unavailable: It cannot be recorded; what was about to leave is.
+        """
+        counts = {
+            each: self._counts[each] for each in ("succeeded", "failed", "warned")
+        }
+        rest = len(self.locations) - sum(counts.values())
+        if rest:
+            counts["not attempted"] = rest
+        is_whole = counts["succeeded"] == len(self.locations)
+        outcome = Outcome.SUCCESS if is_whole else Outcome.MINOR_FAILURE
+        result = Result(outcome, "cancelled" if was_cancelled else "", counts)
+        actor = self.parts.actor(self.caller)
+        studies = tuple(self._studies(self._sent))
+        if self.medium is not None:
+            events = self.parts.events.exported(actor, studies, self.medium, result)
+        else:
+            events = self.parts.events.transferred(
+                actor,
+                studies,
+                result,
+                destination=self.destination,
+                service=self.service,
+            )
+        self.parts.record(*events)
+
+    def _studies(self, locations: Iterable[InstanceLocation]) -> Iterator[Study]:
+        return named(self.studies, locations)
+
+
+def named(
+    studies: dict[str, Study], locations: Iterable[InstanceLocation]
+) -> Iterator[Study]:
+    """Yield the studies with the instances that are meant, by SOP class."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for each in locations:
+        classes = found.setdefault(each.study_uid, {})
+        classes.setdefault(each.sop_class_uid, []).append(each.instance_uid)
+    for uid, classes in found.items():
+        yield replace(
+            studies.get(uid, Study(uid)),
+            sop_classes=tuple(
+                SOPClass(sop_class, len(uids), tuple(uids))
+                for sop_class, uids in classes.items()
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """The use case."""
+
+    parts: Parts
+
+    def begin(  # noqa: PLR0913  # who, what, how and where to
+        self,
+        caller: Caller,
+        right: Right,
+        selection: Selection,
+        service: Service,
+        *,
+        destination: Actor | None = None,
+        medium: Medium | None = None,
+    ) -> Retrieval:
+        """Find and record what is about to leave; then it may.
+
+        Args:
+            caller: Who asks.
+            right: ``get``, ``move`` or ``export``.
+            selection: What is asked for.
+            service: By which service.
+            destination: Who receives, if not the caller.
+            medium: Where it is written to, for an export.
+
+        Raises:
+            Refused: ``caller`` may not.
+            Unavailable: The node cannot record, so nothing leaves.
+        """
+        parts = self.parts
+        scopes = parts.require(caller, right, service)
+        with parts.database.read() as connection:
+            locations = tuple(parts.index.instances(connection, selection, scopes))
+            uids = (each.study_uid for each in locations)
+            studies = studies_of(parts.index, connection, uids, scopes)
+        parts.record(
+            *parts.events.begin_transferring(
+                parts.actor(caller),
+                tuple(named(studies, locations)),
+                destination=destination,
+                service=service,
+            )
+        )
+        return Retrieval(
+            parts, caller, service, destination, medium, locations, studies
+        )
+
+
+def report_damage(
+    parts: Parts,
+    caller: Caller,
+    study: Study | None,
+    location: InstanceLocation,
+    how: str,
+) -> None:
+    """Record that stored bytes do not verify."""
+    if study is not None:
+        study = replace(
+            study,
+            sop_classes=(
+                SOPClass(location.sop_class_uid, 1, (location.instance_uid,)),
+            ),
+        )
+    event = parts.events.damage_found(
+        parts.actor(caller), study, {"blob": location.blob, "how": how}
+    )
+    parts.try_to_record(event)

@@ -1,0 +1,334 @@
+"""Storing an instance: the one way into the archive, for every door.
+
+The crash story. The fragments go once through limit, hash, header parse and seal
+into the vault. Then, in this order:
+
+1. the blob is durable, and unsettled: no index row names it yet
+2. one transaction adds the index rows and the audit event, and is durable
+3. the caller is told; the blob is settled (a rename that needs no sync)
+
+A crash before 1 leaves nothing. Between 1 and 2 it leaves an unsettled blob that
+the next start removes (``recovery``): its sender was told nothing and sends again.
+After 2 it leaves at most a blob to settle. There is never a row without its blob,
+nor a success without both and the event.
+"""
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Final
+
+from leadglass.access.rights import Right
+from leadglass.archive.caller import Caller
+from leadglass.archive.parts import Parts
+from leadglass.audit.builders import Result, Service, Study
+from leadglass.audit.codes import Outcome
+from leadglass.audit.events import SOPClass
+from leadglass.database.engine import Transaction
+from leadglass.dicom.header import Header, HeaderReader
+from leadglass.dicom.part10 import FileMeta, encode_part10_header
+from leadglass.dicom.transfer_syntaxes import TransferSyntax
+from leadglass.dicom.uids import UID
+from leadglass.errors import BadData, Conflict, LeadglassError, NotFound, Unavailable
+from leadglass.index.records import Added, InstanceRecord, Kind
+from leadglass.vault.blobs import BlobName, BlobWriter
+from leadglass.vault.keys import KeyId
+
+SOP_CLASS_UID: Final = 0x0008_0016
+SOP_INSTANCE_UID: Final = 0x0008_0018
+STUDY_INSTANCE_UID: Final = 0x0020_000D
+SERIES_INSTANCE_UID: Final = 0x0020_000E
+
+# Studies that are arriving at the same time, whose key need not be looked up again.
+_STUDY_KEYS_REMEMBERED_MAX: Final = 4096
+
+
+class Mismatch(BadData):
+    """The data set is not the one that was announced."""
+
+    dimse_status = 0xA900  # Error: data set does not match SOP class, PS3.4 B.2.3
+
+
+class TooLarge(BadData):
+    """The data set passes a limit of this node."""
+
+    dimse_status = 0xA700  # Refused: out of resources, PS3.4 Table B.2-1
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """What the sender says is coming, before its first byte.
+
+    Attributes:
+        sop_class: Affected SOP Class UID.
+        sop_instance: Affected SOP Instance UID.
+        transfer_syntax: How the data set is encoded; it is stored as it comes.
+        abstract_syntax: The SOP class that was negotiated, if one was.
+        service: By which service it comes, for the record.
+        file_head: Preamble and file meta information, if it comes from a file;
+            the preamble is zero by then (PS3.10 §7.1; CVE-2019-11687).
+    """
+
+    sop_class: UID
+    sop_instance: UID
+    transfer_syntax: TransferSyntax
+    abstract_syntax: UID | None = None
+    service: Service = Service.C_STORE
+    file_head: bytes | None = None
+
+
+class StudyKeys:
+    """Which key seals the blobs of a study; remembers those at work."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._known: OrderedDict[str, KeyId] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, study_uid: UID) -> KeyId:
+        """Return the study's key, drawing one for a study that is new.
+
+        Two processes may draw one each for the same study; each blob says which
+        key seals it, and erasing destroys them all.
+        """
+        with self._lock:
+            key = self._known.get(study_uid)
+            if key is not None:
+                self._known.move_to_end(study_uid)
+                return key
+            with self._parts.database.read() as connection:
+                stored = self._parts.index.study_key(connection, study_uid)
+            if stored is None:
+                key = self._parts.keyring.new_study_key()
+            else:
+                key = KeyId(stored)
+            self._known[study_uid] = key
+            while len(self._known) > _STUDY_KEYS_REMEMBERED_MAX:
+                self._known.popitem(last=False)
+            return key
+
+    def forget(self, study_uid: UID) -> None:
+        """Look the key up again next time: the study was erased."""
+        with self._lock:
+            self._known.pop(study_uid, None)
+
+
+class Ingest:
+    """The use case."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._keys = StudyKeys(parts)
+
+    def begin(self, caller: Caller, announced: Announced) -> "Arrival":
+        """Return what takes the instance's bytes.
+
+        Raises:
+            Refused: ``caller`` may not store.
+            Unavailable: The node has no room, or cannot record.
+        """
+        self._parts.require(caller, Right.STORE, announced.service)
+        self._parts.room.check()
+        return Arrival(self._parts, self._keys, caller, announced)
+
+
+class Arrival:
+    """One instance on its way in; belongs to one thread.
+
+    HOT: ``write`` is called for every PDU of a C-STORE.
+    """
+
+    def __init__(
+        self, parts: Parts, keys: StudyKeys, caller: Caller, announced: Announced
+    ) -> None:
+        self._parts = parts
+        self._keys = keys
+        self._caller = caller
+        self._announced = announced
+        self._reader = HeaderReader(
+            announced.transfer_syntax,
+            depth_max=2 * parts.limits.sequence_depth_max,  # an item in each
+            inflated_bytes_max=parts.limits.inflated_bytes_max,
+        )
+        self._digest = sha256()
+        self._length = 0
+        self._length_max = parts.limits.object_bytes_max
+        self._held: bytearray | None = bytearray()  # what comes before the study UID
+        self._name = BlobName.new()
+        self._head = announced.file_head or encode_part10_header(
+            FileMeta(
+                sop_class=announced.sop_class,
+                sop_instance=announced.sop_instance,
+                transfer_syntax=announced.transfer_syntax.uid,
+                source_ae=caller.ae_title,
+            )
+        )
+        self._writer: BlobWriter | None = None
+        self._key_id: KeyId | None = None
+        self._is_refused = False
+
+    def write(self, data: memoryview) -> None:
+        """Take the next bytes of the data set.
+
+        Raises:
+            BadData: They cannot be part of such an instance.
+            Unavailable: The vault cannot take them.
+        """
+        self._length += len(data)
+        if self._length > self._length_max:
+            raise TooLarge(f"object of more than {self._length_max} bytes")
+        self._digest.update(data)
+        self._reader.feed(data)
+        if self._writer is not None:
+            self._writer.write(data)
+        else:
+            self._hold(data)
+
+    def _hold(self, data: memoryview) -> None:
+        """Keep the beginning until it says which study, and so which key, it is."""
+        assert self._held is not None  # it is given up when the writer is made
+        study_uid = self._reader.study_uid
+        if study_uid is None:
+            if len(self._held) + len(data) > self._parts.limits.header_bytes_max:
+                raise TooLarge("no Study Instance UID within the header's limit")
+            self._held += data
+            return
+        self._key_id = self._keys.of(study_uid)
+        try:
+            self._writer = self._parts.blobs.writer(self._name, self._key_id)
+        except NotFound:  # its key was destroyed: the study was just erased
+            self._keys.forget(study_uid)
+            raise Unavailable("the study is being erased; send again") from None
+        self._writer.write(self._head)
+        if self._held:
+            self._writer.write(self._held)
+        self._held = None
+        self._writer.write(data)
+
+    def finish(self) -> Added:
+        """Make the instance durable, indexed and recorded; then success may be said.
+
+        Raises:
+            BadData: It is cut short, or not what was announced.
+            Conflict: Other bytes stand under its UID; these were kept aside.
+            Unavailable: Nothing was kept; sending again may help.
+        """
+        header = self._reader.finish()
+        self._check(header)
+        if self._writer is None or self._key_id is None:
+            raise BadData("no Study Instance UID")
+        self._writer.commit()
+        record = self._record(header, self._key_id)
+        try:
+            study = study_of(header, record)
+            added = self._parts.database.write(
+                lambda tx: self._commit(tx, record, study)
+            )
+        except BaseException:
+            self._parts.blobs.delete(self._name)
+            raise
+        if added.kind is Kind.SAME:
+            self._parts.blobs.delete(self._name)
+            return added
+        self._parts.blobs.settle(self._name)
+        if added.kind is Kind.OTHER:
+            raise Conflict("other bytes are stored under this SOP Instance UID")
+        return added
+
+    def _check(self, header: Header) -> None:
+        announced = self._announced
+        if header.uid(SOP_INSTANCE_UID) != announced.sop_instance:
+            raise Mismatch("SOP Instance UID is not the one announced")
+        if header.uid(SOP_CLASS_UID) != announced.sop_class:
+            raise Mismatch("SOP Class UID is not the one announced")
+        if announced.abstract_syntax not in {None, announced.sop_class}:
+            raise Mismatch("SOP Class UID is not the one negotiated")
+
+    def _record(self, header: Header, key_id: KeyId) -> InstanceRecord:
+        return InstanceRecord(
+            study_uid=header.uid(STUDY_INSTANCE_UID),
+            series_uid=header.uid(SERIES_INSTANCE_UID),
+            instance_uid=self._announced.sop_instance,
+            sop_class_uid=self._announced.sop_class,
+            transfer_syntax_uid=self._announced.transfer_syntax.uid,
+            attributes=header,
+            blob=self._name,
+            key_id=key_id,
+            digest=self._digest.digest(),
+            blob_bytes=len(self._head) + self._length,
+            data_set_offset=len(self._head),
+            data_set_bytes=self._length,
+            source=self._caller.subject.name,
+            received_at=datetime.now(UTC),
+        )
+
+    def _commit(self, tx: Transaction, record: InstanceRecord, study: Study) -> Added:
+        """Index and record, in one transaction; may be run again from nothing."""
+        self._parts.check_key(tx, record.key_id)
+        added = self._parts.index.add(tx, record)
+        actor = self._parts.actor(self._caller)
+        if added.kind is Kind.OTHER:
+            assert added.existing is not None  # that is what makes it OTHER
+            self._parts.index.quarantine(tx, record, added.existing)
+            event = self._parts.events.quarantined(
+                actor,
+                study,
+                {
+                    "service": self._announced.service,
+                    "sha256": record.digest.hex(),
+                    "existing_sha256": added.existing.digest.hex(),
+                },
+            )
+            self._parts.audit.append(tx, event)
+            return added
+        for event in self._parts.events.stored(
+            actor,
+            (study,),
+            is_new=added.kind is Kind.NEW,
+            service=self._announced.service,
+        ):
+            self._parts.audit.append(tx, event)
+        return added
+
+    def refuse(self, error: BaseException) -> None:
+        """Record, once, that the instance was not taken, and why.
+
+        What cannot be recorded was not stored either, and the sender is told so.
+        """
+        self.abandon()
+        if self._is_refused or isinstance(error, Conflict):
+            return  # a conflict has its event, in the transaction that kept it aside
+        self._is_refused = True
+        reason = str(error) if isinstance(error, LeadglassError) else "internal error"
+        study = Study(
+            uid=self._reader.study_uid or "",
+            sop_classes=(
+                SOPClass(self._announced.sop_class, 1, (self._announced.sop_instance,)),
+            ),
+        )
+        self._parts.try_to_record(
+            *self._parts.events.stored(
+                self._parts.actor(self._caller),
+                (study,),
+                Result(Outcome.SERIOUS_FAILURE, reason),
+                service=self._announced.service,
+            )
+        )
+
+    def abandon(self) -> None:
+        """Forget what came so far; harmless after ``finish``."""
+        if self._writer is not None:
+            self._writer.abandon()
+
+
+def study_of(header: Header, record: InstanceRecord) -> Study:
+    """Return what the audit record says of one instance."""
+    return Study(
+        uid=record.study_uid,
+        patient_id=header.text("PatientID"),
+        patient_name=header.text("PatientName"),
+        accession=header.text("AccessionNumber"),
+        sop_classes=(SOPClass(record.sop_class_uid, 1, (record.instance_uid,)),),
+    )

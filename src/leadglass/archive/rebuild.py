@@ -1,0 +1,160 @@
+"""The index again, from the vault alone.
+
+Each blob says which key seals it, and holds the file it was: everything that the
+index knows follows from these, except who sent it and when, and what is only on the
+audit record. The audit log and the register of devices are left as they are.
+
+The rows of one blob are written in a transaction of their own, so a crash leaves an
+index that lacks some; rebuilding again completes it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+
+from leadglass.access.rights import Right
+from leadglass.archive.caller import Caller
+from leadglass.archive.parts import Parts
+from leadglass.audit.builders import Result
+from leadglass.audit.codes import Outcome
+from leadglass.database.engine import Transaction
+from leadglass.dicom.header import HeaderReader
+from leadglass.dicom.part10 import Part10Reader
+from leadglass.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
+from leadglass.dicom.uids import UID
+from leadglass.errors import BadData, Damaged, NotFound
+from leadglass.index.records import Added, InstanceRecord, Kind
+from leadglass.vault.blobs import BlobName
+
+# Whose name stands for the sender, who is not known any more.
+_SOURCE = "rebuilt"
+_SOP_CLASS_UID = 0x0008_0016
+_SOP_INSTANCE_UID = 0x0008_0018
+_STUDY_UID = 0x0020_000D
+_SERIES_UID = 0x0020_000E
+
+
+@dataclass(slots=True)
+class Rebuilt:
+    """What was found in the vault.
+
+    Attributes:
+        blobs: Looked at.
+        instances: In the index now.
+        set_aside: Other bytes under the UID of one of these.
+        damaged: Blobs that do not verify; they have no row.
+    """
+
+    blobs: int = 0
+    instances: int = 0
+    set_aside: int = 0
+    damaged: int = 0
+
+
+class Rebuild:
+    """The use case."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def __call__(
+        self, caller: Caller, progress: Callable[[Rebuilt], None] = lambda _: None
+    ) -> Rebuilt:
+        """Empty the index and fill it from the vault.
+
+        Meant for a node that does not serve meanwhile.
+
+        Raises:
+            Refused: ``caller`` may not.
+            Unavailable: Vault or database cannot answer; begin again.
+        """
+        parts = self._parts
+        parts.require(caller, Right.ADMINISTER, "rebuild")
+        actor = parts.actor(caller)
+        event = parts.events.local_service(actor, "rebuild")
+
+        def begin(tx: Transaction) -> None:
+            parts.index.clear(tx)
+            parts.audit.append(tx, event)
+
+        parts.database.write(begin)
+        found = Rebuilt()
+        for name in parts.blobs.names():
+            found.blobs += 1
+            try:
+                kind = self._add(name)
+            except (BadData, Damaged, NotFound):
+                found.damaged += 1
+            else:
+                found.instances += kind is Kind.NEW
+                found.set_aside += kind is Kind.OTHER
+            progress(found)
+        counts = {"instances": found.instances, "damaged": found.damaged}
+        outcome = Outcome.SERIOUS_FAILURE if found.damaged else Outcome.SUCCESS
+        parts.record(
+            parts.events.local_service(actor, "rebuild", Result(outcome, counts=counts))
+        )
+        return found
+
+    def _add(self, name: BlobName) -> Kind:
+        record = self._record(name)
+
+        def work(tx: Transaction) -> Added:
+            added = self._parts.index.add(tx, record)
+            if added.kind is Kind.OTHER:
+                assert added.existing is not None  # that is what makes it OTHER
+                self._parts.index.quarantine(tx, record, added.existing)
+            return added
+
+        return self._parts.database.write(work).kind
+
+    def _record(self, name: BlobName) -> InstanceRecord:
+        """Read one blob whole; what the index must know of it."""
+        file = Part10Reader()
+        header: HeaderReader | None = None
+        digest = sha256()
+        length = 0
+        with self._parts.blobs.reader(name) as reader:
+            key_id, size = reader.key_id, reader.size
+            for chunk in reader.chunks():
+                data: bytes | memoryview | None = chunk
+                if header is None:
+                    data = file.feed(chunk)
+                    if data is None:
+                        continue
+                    header = _header_reader(file)
+                assert data is not None  # either it was a chunk, or it was found
+                digest.update(data)
+                header.feed(data)
+                length += len(data)
+        if header is None or file.data_set_offset is None:
+            raise Damaged("a blob that is no instance")
+        read = header.finish()
+        return InstanceRecord(
+            study_uid=read.uid(_STUDY_UID),
+            series_uid=read.uid(_SERIES_UID),
+            instance_uid=read.uid(_SOP_INSTANCE_UID),
+            sop_class_uid=read.uid(_SOP_CLASS_UID),
+            transfer_syntax_uid=_syntax(file),
+            attributes=read,
+            blob=name,
+            key_id=key_id,
+            digest=digest.digest(),
+            blob_bytes=size,
+            data_set_offset=file.data_set_offset,
+            data_set_bytes=length,
+            source=_SOURCE,
+            received_at=datetime.now(UTC),
+        )
+
+
+def _syntax(file: Part10Reader) -> UID:
+    syntax = file.transfer_syntax
+    if syntax is None or syntax not in TRANSFER_SYNTAXES:
+        raise Damaged("a blob of an unknown transfer syntax")
+    return syntax
+
+
+def _header_reader(file: Part10Reader) -> HeaderReader:
+    return HeaderReader(TRANSFER_SYNTAXES[_syntax(file)])

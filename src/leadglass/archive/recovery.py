@@ -1,0 +1,41 @@
+"""What a start finishes of what a crash cut off: O(unfinished), not O(archive)."""
+
+from dataclasses import dataclass
+
+from leadglass.archive.erase import Erase
+from leadglass.archive.parts import Parts
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What was found unfinished.
+
+    Attributes:
+        settled: Blobs whose row was committed before the crash.
+        removed: Blobs that no row names; nobody was told they were stored.
+        erased: Erasures that were decided and recorded, and are now complete.
+    """
+
+    settled: int
+    removed: int
+    erased: int
+
+
+def recover(parts: Parts, erase: Erase) -> Recovered:
+    """Settle or remove the blobs that dead processes left; finish erasures.
+
+    Raises:
+        Unavailable: Database or vault cannot answer; try again at the next start.
+    """
+    erased = erase.finish_all()
+    settled = removed = 0
+    for name in parts.blobs.unsettled():
+        with parts.database.read() as connection:
+            known = parts.index.known_blobs(connection, (name,))
+        if name in known:
+            parts.blobs.settle(name)
+            settled += 1
+        else:
+            parts.blobs.delete(name)
+            removed += 1
+    return Recovered(settled, removed, erased)

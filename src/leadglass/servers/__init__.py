@@ -1,0 +1,1 @@
+"""Doors: waiting and translating; every decision is made behind them."""

@@ -1,0 +1,1 @@
+"""The DICOM door: threads with blocking sockets round the protocol core."""
