@@ -38,6 +38,11 @@ LONG_VRS: Final = frozenset(
     {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR"}
     | {b"UT", b"UV"}
 )
+# The others (PS3.5 §6.2), and the one that is found although nobody defined it.
+SHORT_VRS: Final = frozenset(
+    {b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO"}
+    | {b"LT", b"PN", b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US", b"??"}
+)
 # VRs whose values are numbers, with the layout of one.
 NUMBERS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -51,6 +56,10 @@ NUMBERS: Final[Mapping[str, str]] = MappingProxyType(
         "SV": "q",
     }
 )
+_LITTLE: Final = {vr: Struct("<" + code) for vr, code in NUMBERS.items()}
+_LITTLE["AT"] = Struct("<HH")
+_BIG: Final = {vr: Struct(">" + code) for vr, code in NUMBERS.items()}
+_BIG["AT"] = Struct(">HH")
 # Padded with NUL; all other text is with a space (PS3.5 §6.2).
 _NUL_PADDED: Final = frozenset({"UI", "OB", "UN"})
 _UNSPLIT: Final = frozenset({"LT", "ST", "UT", "UR"})  # have one value
@@ -182,20 +191,24 @@ def values_of(
     vr: str, raw: bytes, charsets: tuple[str, ...], *, is_little_endian: bool = True
 ) -> list[str]:
     """Return the values of an element as text, without padding."""
-    if vr in NUMBERS:
-        layout = Struct(("<" if is_little_endian else ">") + NUMBERS[vr])
-        whole = len(raw) - len(raw) % layout.size
-        return [str(number) for (number,) in layout.iter_unpack(raw[:whole])]
-    if vr == "AT":
-        pair = Struct("<HH" if is_little_endian else ">HH")
-        whole = len(raw) - len(raw) % pair.size
-        return [f"{a:04X}{b:04X}" for a, b in pair.iter_unpack(raw[:whole])]
+    if vr in NUMBERS or vr == "AT":
+        return _numbers_of(vr, raw, is_little_endian=is_little_endian)
     text = decode_text(raw, vr, charsets).rstrip(" \0")
     if not text:
         return []
     if vr in _UNSPLIT:
         return [text]
     return [value.strip(" \0") for value in text.split("\\")]
+
+
+def _numbers_of(vr: str, raw: bytes, *, is_little_endian: bool) -> list[str]:
+    """Return binary values as text; what is left over at the end is left out."""
+    layout = (_LITTLE if is_little_endian else _BIG)[vr]
+    whole = len(raw) - len(raw) % layout.size
+    values = layout.iter_unpack(raw[:whole])
+    if vr == "AT":
+        return [f"{group:04X}{element:04X}" for group, element in values]
+    return [str(number) for (number,) in values]
 
 
 def pad(vr: str, raw: bytes) -> bytes:
@@ -247,6 +260,8 @@ class _Reader:
             self._count += 1
             if self._count > ELEMENTS_MAX:
                 raise BadData("a data set of too many elements")
+            if tag in found.elements:
+                raise BadData("an attribute stands twice in the data set")
             vr, length = self._vr_and_length(tag, is_implicit=is_implicit)
             found.elements[tag] = Element(
                 vr, self._value(vr, length, end, depth, is_implicit=is_implicit)
@@ -257,15 +272,14 @@ class _Reader:
         if is_implicit:
             return vr_of(tag), self._read_long()
         raw = self._take(2)
-        try:
-            vr = raw.decode("ascii")
-        except UnicodeDecodeError:
-            raise BadData("an element without value representation") from None
         if raw in LONG_VRS:
             self._take(2)
             length = self._read_long()
-        else:
+        elif raw in SHORT_VRS:
             length = self._short.unpack(self._take(2))[0]
+        else:
+            raise BadData("an element without a known value representation")
+        vr = raw.decode("ascii")
         if vr == "UN" and length != UNDEFINED:
             known = vr_of(tag)  # a peer without dictionary; ours may know better
             vr = "UN" if known == "SQ" else known
@@ -275,6 +289,8 @@ class _Reader:
         self, vr: str, length: int, end: int, depth: int, *, is_implicit: bool
     ) -> "bytes | tuple[DataSet, ...]":
         if length == UNDEFINED:
+            if vr not in {"SQ", "UN"} and not is_implicit:
+                raise BadData("a value of undefined length that is no sequence")
             # UN of undefined length is a sequence in Implicit VR (PS3.5 §6.2.2).
             return self._items(end, depth, is_implicit=is_implicit or vr == "UN")
         if length > end - self._at:

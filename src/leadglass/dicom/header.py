@@ -8,36 +8,48 @@ its pixels are never looked at.
 HOT, and fed with hostile input. What it takes, and why:
 
 * element order is not judged: devices get it wrong, and nothing here depends on it
-* an attribute that is wanted and stands twice at the top is refused: two parsers
-  would see two patients
+* an attribute that is wanted and stands twice at the top is refused, and so is one
+  that is a sequence where it should be a value: two parsers would see two patients
+* a value representation that the standard does not have is refused: parsers differ
+  in how long its length is. ``??`` is taken, since they agree on that one
 * UN of undefined length is a sequence in Implicit VR (PS3.5 §6.2.2)
+* delimiters that software left behind when it changed lengths are passed over
+
+Work is bounded by what was received: elements per inflated byte have a limit, plain
+ones have 8 bytes each.
 """
 
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from struct import Struct
 from typing import Final, NamedTuple
 
 from pydicom._dicom_dict import DicomDictionary
 
-from leadglass.dicom.attributes import ATTRIBUTES, BY_KEYWORD, BY_LEVEL, Level
+from leadglass.dicom.attributes import ATTRIBUTES, BY_KEYWORD, BY_LEVEL, BY_TAG, Level
 from leadglass.dicom.dataset import (
     ITEM,
     ITEM_END,
     LONG_VRS,
     SEQUENCE_END,
+    SHORT_VRS,
     SPECIFIC_CHARACTER_SET,
     UNDEFINED,
+    DataSet,
     Element,
     decode_items,
     split_terms,
     values_of,
     vr_of,
 )
-from leadglass.dicom.jsonmodel import Json, element_json
-from leadglass.dicom.transfer_syntaxes import TransferSyntax
+from leadglass.dicom.jsonmodel import Json, items_json, values_json
+from leadglass.dicom.transfer_syntaxes import (
+    EXPLICIT_VR_LE,
+    IMPLICIT_VR_LE,
+    TRANSFER_SYNTAXES,
+    TransferSyntax,
+)
 from leadglass.dicom.uids import UID
 from leadglass.errors import BadData
 
@@ -48,24 +60,42 @@ PIXEL_DATA: Final = frozenset({0x7FE0_0008, 0x7FE0_0009, 0x7FE0_0010})
 # Item and sequence, each; real structured reports reach about 12 sequences.
 DEPTH_MAX: Final = 2 * 32
 # 10,000 frames with 100 elements each in their functional groups are a million.
-ELEMENTS_MAX: Final = 4_000_000
+ELEMENTS_MAX: Final = 2_000_000
 # Longest value and sequence that is kept; Patient Comments (LT) may have 10,240
-# characters of four bytes. What is longer is not searched for and not returned.
+# characters of four bytes. A longer value is no such attribute and is refused; a
+# longer sequence is not searched for and not returned.
 VALUE_BYTES_MAX: Final = 64 * 1024
-# Deflate packs at most 1,032 to 1; a header or a text object packs about 10 to 1.
+# Deflate packs at most 1,032 to 1; a header or a text object packs about 10 to 1,
+# blank segmentations much better, whose size is what is free.
 INFLATE_RATIO_MAX: Final = 200
-INFLATED_BYTES_FREE: Final = 16 * 1024 * 1024  # below this no ratio is judged
+INFLATED_BYTES_FREE: Final = 64 * 1024 * 1024  # below this no ratio is judged
 INFLATED_BYTES_MAX: Final = 2 * 1024**3
+# Walking costs a microsecond per element. Functional groups that differ in nothing
+# but a position have about three elements per deflated byte.
+ELEMENTS_PER_DEFLATED_BYTE_MAX: Final = 4
+DEFLATED_ELEMENTS_FREE: Final = 200_000
+# Some encoders leave gzip's checksum and length (8 bytes) behind the data; padding to
+# an even length comes on top (PS3.5 §A.5).
+DEFLATE_TRAILER_BYTES_MAX: Final = 16
 _INFLATE_PIECE_BYTES: Final = 256 * 1024
 
 WANTED: Final = frozenset(each.tag for each in ATTRIBUTES if not each.computed)
 
 _SEQUENCE, _ITEM, _FRAGMENTS = range(3)
+_INCOMPLETE: Final = -1  # the header of an element has not wholly come yet
+# What has no length that two readers agree on: those of command sets and file meta
+# information, and delimiters.
+_GROUP_MIN, _GROUP_MAX = 0x0004, 0xFFFD
+
+_SHORT_TEXTS: Final = {vr: vr.decode("ascii") for vr in SHORT_VRS}
+_LONG_TEXTS: Final = {vr: vr.decode("ascii") for vr in LONG_VRS if vr != b"SQ"}
 _FRAGMENT_VRS: Final = frozenset({b"OB", b"OW"})
+_SEQUENCE_VRS: Final = frozenset({b"SQ", b"UN", b""})
 # In Implicit VR only the dictionary tells that a value is a sequence.
 _SEQUENCES: Final = frozenset(
     tag for tag, (vr, *_) in DicomDictionary.items() if vr == "SQ"
 )
+_IMPLICIT: Final = TRANSFER_SYNTAXES[IMPLICIT_VR_LE]
 
 
 class _Container(NamedTuple):
@@ -77,18 +107,52 @@ class _Container(NamedTuple):
     is_implicit: bool  # how the elements within are encoded
 
 
+class _Head(NamedTuple):
+    """The beginning of an element; ``vr`` is empty in Implicit VR."""
+
+    tag: int
+    vr: bytes
+    length: int
+    value: int  # where in the piece its value begins
+
+
+class _Capture:
+    """A wanted value that does not lie in one piece, or a wanted sequence."""
+
+    __slots__ = ("data", "is_too_long", "mark", "tag", "vr")
+
+    def __init__(self, tag: int, vr: bytes, mark: int) -> None:
+        self.tag = tag
+        self.vr = vr
+        self.mark = mark  # from where in the current piece it goes on
+        self.data = bytearray()
+        self.is_too_long = False
+
+    def grow(self, piece: bytes | memoryview, end: int) -> None:
+        """Add what this piece has of it; give it up if it is too long."""
+        if end <= self.mark or self.is_too_long:
+            return
+        if len(self.data) + end - self.mark > VALUE_BYTES_MAX:
+            self.is_too_long = True
+            self.data.clear()
+            return
+        self.data += piece[self.mark : end]
+        self.mark = end
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
     """What was read of an instance.
 
     Attributes:
-        elements: The wanted attributes that it has, by tag.
+        elements: The wanted attributes that it has, by tag. The value of a sequence
+            is what lies between its header and its end; ``items`` reads it.
         charsets: Its Specific Character Set.
         pixel_data_offset: Where in the data set the pixel data's value begins, after
             inflating if it is deflated; ``None``: it has none.
         pixel_data_length: Length of that value in bytes; ``None``: encapsulated.
         length: Of the whole data set, after inflating.
-        is_little_endian: How its numbers are encoded.
+        transfer_syntax: How it is encoded.
     """
 
     elements: dict[int, Element]
@@ -96,25 +160,35 @@ class Header:
     pixel_data_offset: int | None
     pixel_data_length: int | None
     length: int
-    is_little_endian: bool = True
+    transfer_syntax: TransferSyntax = TRANSFER_SYNTAXES[EXPLICIT_VR_LE]
     _json: dict[Level, Json] = field(default_factory=dict, compare=False)
 
     def texts(self, tag: int) -> list[str]:
-        """Return the values of an attribute as text."""
+        """Return the values of an attribute as text; none of a sequence."""
         element = self.elements.get(tag)
-        if element is None or isinstance(element.value, tuple):
+        if element is None or vr_of(tag) == "SQ":
             return []
-        return values_of(
-            element.vr,
-            element.value,
-            self.charsets,
-            is_little_endian=self.is_little_endian,
-        )
+        vr, raw = element
+        assert isinstance(raw, bytes)  # that is what the reader puts there
+        little = self.transfer_syntax.little_endian
+        return values_of(vr, raw, self.charsets, is_little_endian=little)
 
     def text(self, key: int | str) -> str:
         """Return the first value of an attribute, by tag or keyword; or ``""``."""
         values = self.texts(BY_KEYWORD[key].tag if isinstance(key, str) else key)
         return values[0] if values else ""
+
+    def items(self, tag: int) -> tuple[DataSet, ...]:
+        """Return the items of a sequence; none, if they are more than is kept."""
+        element = self.elements.get(tag)
+        if element is None or vr_of(tag) != "SQ":
+            return ()
+        vr, raw = element
+        assert isinstance(raw, bytes)  # that is what the reader puts there
+        try:
+            return decode_items(raw, _IMPLICIT if vr == "UN" else self.transfer_syntax)
+        except BadData:
+            return ()  # the walk takes deeper and longer ones than are searched
 
     def uid(self, tag: int) -> UID:
         """Return an attribute that must be a UID.
@@ -131,26 +205,31 @@ class Header:
             raise BadData(f"{_name(tag)} is not a UID") from None
 
     def json(self, level: Level) -> Json:
-        """Return the attributes of one level in the DICOM JSON model."""
+        """Return the attributes of one level in the DICOM JSON model.
+
+        Their value representations are the table's, whatever the data set says.
+        """
         known = self._json.get(level)
         if known is None:
             known = self._json[level] = {
-                each.hex: element_json(
-                    self.elements[each.tag],
-                    self.charsets,
-                    is_little_endian=self.is_little_endian,
-                )
-                for each in BY_LEVEL[level]
-                if each.tag in self.elements
+                hexadecimal: items_json(self.items(tag), self.charsets)
+                if vr == "SQ"
+                else values_json(vr, self.texts(tag))
+                for tag, hexadecimal, vr in _ROWS[level]
+                if tag in self.elements
             }
         return known
 
 
+_ROWS: Final = {
+    level: tuple((each.tag, each.hex, each.vr) for each in table)
+    for level, table in BY_LEVEL.items()
+}
+
+
 def _name(tag: int) -> str:
-    for each in ATTRIBUTES:
-        if each.tag == tag:
-            return each.keyword
-    return "attribute"
+    known = BY_TAG.get(tag)
+    return known.keyword if known is not None else "attribute"
 
 
 class HeaderReader:
@@ -180,21 +259,18 @@ class HeaderReader:
         self._long = Struct(order + "I")
         self._elements: dict[int, Element] = {}
         self._stack: list[_Container] = []
-        self._base = 0  # offset of the next byte that feed() will be given
+        self._base = 0  # offset of the first byte of the current piece
         self._skip = 0  # bytes of a value that are still to come
-        self._tail = b""  # the beginning of an element header
+        self._tail = b""  # the beginning of the header of an element
         self._count = 0
-        # A wanted value that does not lie in one piece, or a wanted sequence.
-        self._capture: bytearray | None = None
-        self._captured: tuple[int, bytes] | None = None  # its tag and VR
-        self._captures_sequence = False
-        self._mark = 0  # from where in the current piece it goes on
+        self._capture: _Capture | None = None
         self._pixels: tuple[int, int | None] | None = None
         self._inflater = (
             zlib.decompressobj(wbits=-15) if transfer_syntax.deflated else None
         )
         self._inflated_max = inflated_bytes_max
         self._deflated = 0
+        self._trailer = 0
 
     # --- bytes in ---------------------------------------------------------------
 
@@ -209,6 +285,7 @@ class HeaderReader:
         else:
             for piece in self._inflate(data):
                 self._walk(piece)
+                self._judge_work()
 
     def finish(self) -> Header:
         """Return the header of the whole data set.
@@ -218,9 +295,11 @@ class HeaderReader:
         """
         if self._inflater is not None and not self._inflater.eof:
             raise BadData("the deflated data set is cut short")
-        while self._stack and self._stack[-1].end == self._base - len(self._tail):
+        if self._skip or self._tail:
+            raise BadData("the data set is cut short")
+        while self._stack and self._stack[-1].end == self._base:
             self._pop(b"", 0)
-        if self._skip or self._tail or self._stack:
+        if self._stack:
             raise BadData("the data set is cut short")
         if not self._base:
             raise BadData("the data set is empty")
@@ -234,176 +313,290 @@ class HeaderReader:
             pixel_data_offset=offset,
             pixel_data_length=length,
             length=self._base,
-            is_little_endian=self._syntax.little_endian,
+            transfer_syntax=self._syntax,
         )
 
     def _inflate(self, data: bytes | memoryview) -> Iterator[bytes]:
-        """Yield what the bytes inflate to, a bounded piece at a time."""
+        """Yield what the bytes inflate to, a bounded piece at a time.
+
+        What follows its end is kept, but not seen, so it must be short.
+        """
         inflater = self._inflater
         assert inflater is not None  # by feed()
         self._deflated += len(data)
         todo: bytes | memoryview = data
-        while todo and not inflater.eof:
+        piece = b""
+        # A full piece may leave output behind that needs no more input.
+        while (todo or len(piece) == _INFLATE_PIECE_BYTES) and not inflater.eof:
             try:
                 piece = inflater.decompress(todo, _INFLATE_PIECE_BYTES)
             except zlib.error:
                 raise BadData("the deflated data set does not inflate") from None
-            todo = inflater.unconsumed_tail
-            total = self._base + len(piece)
+            todo = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
+            total = self._base + len(self._tail) + len(piece)
             if total > self._inflated_max or (
                 total > INFLATED_BYTES_FREE
                 and total > self._deflated * INFLATE_RATIO_MAX
             ):
                 raise BadData("the data set inflates beyond the limit")
             yield piece
+        if inflater.eof:
+            self._trailer += len(todo)
+            if self._trailer > DEFLATE_TRAILER_BYTES_MAX:
+                raise BadData("something follows the deflated data set")
+
+    def _judge_work(self) -> None:
+        """Refuse more elements than that few bytes can honestly hold."""
+        honest = self._deflated * ELEMENTS_PER_DEFLATED_BYTE_MAX
+        if self._count > DEFLATED_ELEMENTS_FREE + honest:
+            raise BadData("too many elements")
 
     def _walk(self, data: bytes | memoryview) -> None:
-        """Read the elements of the next bytes; what is incomplete waits."""
+        """Read the elements of the next piece; what is incomplete waits."""
         size = len(data)
-        at = 0
-        self._mark = 0
-        if self._skip > size:
-            self._grow(data, size)
+        at = self._skip
+        if at > size:
+            if self._capture is not None:
+                self._capture.grow(data, size)
+                self._capture.mark = 0
             self._skip -= size
             self._base += size
             return
-        if self._skip:
-            at, self._skip = self._skip, 0
-        elif self._tail:
+        self._skip = 0
+        if self._tail:
             data = self._tail + bytes(data)
-            self._base -= len(self._tail)
             self._tail = b""
             size = len(data)
-        if self._captured is not None and not self._captures_sequence:
-            self._store_capture(data, at)
-        at = self._elements_of(data, at, size)
+        if self._capture is not None and not self._stack:
+            self._end_capture(data, at)  # it was the value that has now come
+        at = self._run(data, at, size)
+        if self._count > ELEMENTS_MAX:
+            raise BadData("too many elements")
+        if self._capture is not None:
+            self._capture.grow(data, min(at, size))
+            self._capture.mark = 0
         if at > size:
             self._skip = at - size
+            self._base += size
         else:
             self._tail = bytes(data[at:])
-        self._grow(data, min(at, size))
-        self._base += size
+            self._base += at
 
-    def _elements_of(self, data: bytes | memoryview, at: int, size: int) -> int:  # noqa: C901, PLR0912, PLR0915  # HOT: one loop, no calls
+    def _run(self, data: bytes | memoryview, at: int, size: int) -> int:
         """Read elements from ``at`` on; return where the next one begins.
 
-        That may be beyond ``size``: in the middle of a value that is skipped.
+        That may be beyond ``size``: the value before it is still to come.
         """
-        explicit, implicit = self._explicit.unpack_from, self._implicit.unpack_from
-        long, stack, base = self._long.unpack_from, self._stack, self._base
-        wanted, is_implicit, limit = self._wanted, self._syntax.implicit_vr, None
+        stack, base = self._stack, self._base
         while at <= size:
-            if stack:
-                top = stack[-1]
-                if top.end is not None and base + at >= top.end:
+            if not stack:
+                end, limit, is_implicit = None, None, self._syntax.implicit_vr
+            else:
+                kind, end, limit, is_implicit = stack[-1]
+                if end is not None and base + at >= end:
                     self._pop(data, at)
                     continue
-                if top.kind != _ITEM:
-                    if size - at < 8:
+                if kind != _ITEM:
+                    after = self._item(data, at, size, stack[-1])
+                    if after == _INCOMPLETE:
                         break
-                    at = self._item(data, at, top)
+                    at = after
                     continue
-                is_implicit, limit = top.is_implicit, top.limit
-            else:
-                is_implicit, limit = self._syntax.implicit_vr, None
-            if size - at < 8:
+            stop = size if limit is None else min(size, limit - base)
+            plain = self._plain_implicit if is_implicit else self._plain_explicit
+            at = plain(data, at, stop, is_top=not stack)
+            if end is not None and base + at >= end:
+                continue
+            after = self._element(data, at, size, limit, is_implicit=is_implicit)
+            if after == _INCOMPLETE:
                 break
-            value = at + 8
-            if is_implicit:
-                group, element, length = implicit(data, at)
-                vr = b""
-            else:
-                group, element, vr, length = explicit(data, at)
-                if group == 0xFFFE:
-                    length = long(data, at + 4)[0]
-                elif vr in LONG_VRS:
-                    if size - at < 12:
-                        break
-                    length = long(data, at + 8)[0]
-                    value = at + 12
-                elif not (vr.isalpha() and vr.isupper()):
-                    raise BadData("an element without value representation")
-            tag = group << 16 | element
-            self._count += 1
-            if self._count > ELEMENTS_MAX:
-                raise BadData("too many elements")
-            if group == 0xFFFE:
-                self._delimiter(data, tag, value)
-                at = value
-                continue
-            if not stack:
-                self._at_top(tag, vr, base + value, length)
-            if length == UNDEFINED:
-                self._open_undefined(data, tag, vr, value, is_implicit=is_implicit)
-                at = value
-                continue
-            end = value + length
-            if limit is not None and base + end > limit:
-                raise BadData("an element is longer than what holds it")
-            if vr == b"SQ" or (is_implicit and tag in _SEQUENCES):
-                self._capture_sequence(tag, value)
-                self._push(_Container(_SEQUENCE, base + end, base + end, is_implicit))
-                at = value
-                continue
-            if not stack and tag in wanted:
-                if end <= size:
-                    self._store(tag, vr, bytes(data[value:end]))
-                elif length <= VALUE_BYTES_MAX:
-                    self._begin_capture(tag, vr, value, is_sequence=False)
-            at = end
+            at = after
         return at
 
-    # --- structure ----------------------------------------------------------------
+    # --- plain elements: values that lie whole in the piece --------------------------
 
-    def _at_top(self, tag: int, vr: bytes, offset: int, length: int) -> None:
+    def _plain_explicit(
+        self, data: bytes | memoryview, at: int, stop: int, *, is_top: bool
+    ) -> int:
+        """Read values up to ``stop``; return where the first other thing begins.
+
+        HOT: nothing is decided here; what is not plain is left to ``_element``.
+        """
+        unpack, elements = self._explicit.unpack_from, self._elements
+        wanted = self._wanted if is_top else ()
+        last = stop - 12  # the longest header
+        count = 0
+        while at <= last:
+            group, element, vr, length = unpack(data, at)
+            value = at + 8
+            text = _SHORT_TEXTS.get(vr)
+            if text is None:
+                text = _LONG_TEXTS.get(vr)
+                if text is None:
+                    break
+                length = self._long.unpack_from(data, value)[0]
+                value = at + 12
+                if length == UNDEFINED:
+                    break
+            end = value + length
+            if end > stop or not _GROUP_MIN <= group <= _GROUP_MAX:
+                break
+            tag = group << 16 | element
+            if tag in wanted:
+                if (
+                    length > VALUE_BYTES_MAX
+                    or tag in elements
+                    or tag in _SEQUENCES
+                    or text == "UN"
+                ):
+                    break
+                elements[tag] = Element(text, bytes(data[value:end]))
+                if tag == STUDY_INSTANCE_UID:
+                    self._note_study()
+            elif group == 0x7FE0 and is_top:
+                break
+            at = end
+            count += 1
+        self._count += count
+        return at
+
+    def _plain_implicit(
+        self, data: bytes | memoryview, at: int, stop: int, *, is_top: bool
+    ) -> int:
+        """Do the same in Implicit VR."""
+        unpack, elements = self._implicit.unpack_from, self._elements
+        wanted = self._wanted if is_top else ()
+        last = stop - 8
+        count = 0
+        while at <= last:
+            group, element, length = unpack(data, at)
+            end = at + 8 + length
+            tag = group << 16 | element
+            if (
+                end > stop
+                or tag in _SEQUENCES
+                or length == UNDEFINED
+                or not _GROUP_MIN <= group <= _GROUP_MAX
+            ):
+                break
+            if tag in wanted:
+                if length > VALUE_BYTES_MAX or tag in elements:
+                    break
+                elements[tag] = Element(vr_of(tag), bytes(data[at + 8 : end]))
+                if tag == STUDY_INSTANCE_UID:
+                    self._note_study()
+            elif group == 0x7FE0 and is_top:
+                break
+            at = end
+            count += 1
+        self._count += count
+        return at
+
+    # --- everything else --------------------------------------------------------------
+
+    def _element(
+        self,
+        data: bytes | memoryview,
+        at: int,
+        size: int,
+        limit: int | None,
+        *,
+        is_implicit: bool,
+    ) -> int:
+        """Read one element of any kind; return where the next header begins."""
+        head = self._head(data, at, size, is_implicit=is_implicit)
+        if head is None:
+            return _INCOMPLETE
+        tag, vr, length, value = head
+        self._count += 1
+        if tag >> 16 == 0xFFFE:
+            self._delimiter(data, tag, value)
+            return value
+        is_wanted = False
+        if not self._stack:
+            is_wanted = tag in self._wanted
+            self._judge_top(head)
+        end = None if length == UNDEFINED else self._base + value + length
+        if end is not None and limit is not None and end > limit:
+            raise BadData("an element is longer than what holds it")
+        if end is None or vr == b"SQ" or (is_implicit and tag in _SEQUENCES):
+            container = self._container(tag, vr, end, limit, is_implicit=is_implicit)
+            if is_wanted:
+                self._capture = _Capture(tag, vr, value)
+            self._push(container)
+            return value
+        if is_wanted:
+            self._take_value(data, head, size)
+        return value + length
+
+    def _head(
+        self, data: bytes | memoryview, at: int, size: int, *, is_implicit: bool
+    ) -> _Head | None:
+        """Read the header of an element; ``None``: it has not wholly come."""
+        if size - at < 8:
+            return None
+        if is_implicit:
+            group, element, length = self._implicit.unpack_from(data, at)
+            return _Head(group << 16 | element, b"", length, at + 8)
+        group, element, vr, length = self._explicit.unpack_from(data, at)
+        tag = group << 16 | element
+        if group == 0xFFFE or vr in SHORT_VRS:
+            return _Head(tag, vr, length, at + 8)
+        if vr not in LONG_VRS:
+            raise BadData("an element without a known value representation")
+        if size - at < 12:
+            return None
+        return _Head(tag, vr, self._long.unpack_from(data, at + 8)[0], at + 12)
+
+    def _judge_top(self, head: _Head) -> None:
         """Judge an element of the data set itself, before its value."""
+        tag, vr, length, value = head
         if tag in PIXEL_DATA:
-            if self._pixels is None:
-                self._pixels = offset, None if length == UNDEFINED else length
+            if self._pixels is not None:
+                raise BadData("pixel data stands twice in the data set")
+            is_native = length != UNDEFINED
+            self._pixels = self._base + value, length if is_native else None
             self.is_done = True
-        elif tag < 0x0004_0000:
+        elif tag >> 16 < _GROUP_MIN:
             raise BadData("command or file meta elements within the data set")
-        elif tag in self._wanted and (
-            tag in self._elements
-            or (self._captured is not None and self._captured[0] == tag)
-        ):
-            raise BadData("an attribute stands twice in the data set")
-        del vr
+        elif tag in self._wanted:
+            if tag in self._elements:
+                raise BadData("an attribute stands twice in the data set")
+            is_sequence = vr == b"SQ" or length == UNDEFINED
+            if vr not in {b"", b"UN"} and is_sequence != (vr_of(tag) == "SQ"):
+                raise BadData("a sequence in place of a value, or the reverse")
+            if length == UNDEFINED and vr_of(tag) != "SQ":
+                raise BadData("a sequence in place of a value, or the reverse")
 
     def _push(self, container: _Container) -> None:
         if len(self._stack) >= self._depth_max:
             raise BadData("sequences are nested too deeply")
         self._stack.append(container)
 
-    def _open_undefined(
-        self,
-        data: bytes | memoryview,
-        tag: int,
-        vr: bytes,
-        value: int,
-        *,
-        is_implicit: bool,
-    ) -> None:
-        """Begin a sequence, or fragments, whose end a delimiter marks."""
-        del data
-        limit = self._stack[-1].limit if self._stack else None
+    @staticmethod
+    def _container(
+        tag: int, vr: bytes, end: int | None, limit: int | None, *, is_implicit: bool
+    ) -> _Container:
+        """Return the sequence, or the fragments, that an element begins."""
+        if end is not None:
+            return _Container(_SEQUENCE, end, end, is_implicit)
         if tag in PIXEL_DATA or vr in _FRAGMENT_VRS:
-            self._push(_Container(_FRAGMENTS, None, limit, is_implicit))
-            return
-        if vr not in {b"SQ", b"UN", b""}:
+            return _Container(_FRAGMENTS, None, limit, is_implicit)
+        if vr not in _SEQUENCE_VRS:
             raise BadData("a value of undefined length that is no sequence")
-        self._capture_sequence(tag, value)
         # UN of undefined length is a sequence in Implicit VR (PS3.5 §6.2.2).
-        self._push(_Container(_SEQUENCE, None, limit, is_implicit or vr == b"UN"))
+        return _Container(_SEQUENCE, None, limit, is_implicit or vr == b"UN")
 
-    def _item(self, data: bytes | memoryview, at: int, top: _Container) -> int:
+    def _item(
+        self, data: bytes | memoryview, at: int, size: int, top: _Container
+    ) -> int:
         """Read the header of an item or the end of a sequence; return what is next."""
+        if size - at < 8:
+            return _INCOMPLETE
         group, element, length = self._implicit.unpack_from(data, at)
         tag = group << 16 | element
         value = at + 8
         self._count += 1
-        if self._count > ELEMENTS_MAX:
-            raise BadData("too many elements")
         if tag == SEQUENCE_END:
             if top.end is None:
                 self._pop(data, value)
@@ -436,53 +629,44 @@ class HeaderReader:
 
     def _pop(self, data: bytes | memoryview, at: int) -> None:
         container = self._stack.pop()
-        if container.end is not None and self._base + at > container.end:
+        if container.limit is not None and self._base + at > container.limit:
             raise BadData("an element is longer than what holds it")
-        if not self._stack and self._captures_sequence:
-            self._store_capture(data, at)
+        if not self._stack and self._capture is not None:
+            self._end_capture(data, at)
 
-    # --- values -------------------------------------------------------------------
+    # --- wanted values ------------------------------------------------------------
+
+    def _take_value(self, data: bytes | memoryview, head: _Head, size: int) -> None:
+        """Keep a wanted value, or begin to gather it."""
+        tag, vr, length, value = head
+        if length > VALUE_BYTES_MAX and vr_of(tag) != "SQ":
+            raise BadData("an attribute is longer than its kind may be")
+        end = value + length
+        if end > size:
+            self._capture = _Capture(tag, vr, value)
+        else:
+            is_kept = length <= VALUE_BYTES_MAX
+            self._store(tag, vr, bytes(data[value:end]) if is_kept else b"")
+
+    def _end_capture(self, data: bytes | memoryview, end: int) -> None:
+        capture = self._capture
+        assert capture is not None  # the callers look
+        capture.grow(data, end)
+        self._capture = None
+        # A sequence that is too long counts as an empty one.
+        self._store(capture.tag, capture.vr, bytes(capture.data))
 
     def _store(self, tag: int, vr: bytes, raw: bytes) -> None:
-        text = vr.decode("ascii") if vr and vr != b"UN" else vr_of(tag)
+        known = vr_of(tag)
+        if known == "SQ":
+            text = "UN" if vr == b"UN" else "SQ"
+        else:
+            text = known if vr in {b"", b"UN"} else vr.decode("ascii")
         self._elements[tag] = Element(text, raw)
-        if tag == STUDY_INSTANCE_UID and raw:
+        if tag == STUDY_INSTANCE_UID:
+            self._note_study()
+
+    def _note_study(self) -> None:
+        raw = self._elements[STUDY_INSTANCE_UID].value
+        if raw and isinstance(raw, bytes):
             self.study_uid = UID.decode(raw)
-
-    def _capture_sequence(self, tag: int, value: int) -> None:
-        if not self._stack and tag in self._wanted:
-            self._begin_capture(tag, b"SQ", value, is_sequence=True)
-
-    def _begin_capture(
-        self, tag: int, vr: bytes, value: int, *, is_sequence: bool
-    ) -> None:
-        self._capture = bytearray()
-        self._captured = tag, vr
-        self._captures_sequence = is_sequence
-        self._mark = value
-
-    def _grow(self, data: bytes | memoryview, end: int) -> None:
-        """Add to the capture what this piece has of it; give it up if too long."""
-        if self._capture is None or end <= self._mark:
-            return
-        if len(self._capture) + end - self._mark > VALUE_BYTES_MAX:
-            self._capture = None
-            return
-        self._capture += data[self._mark : end]
-
-    def _store_capture(self, data: bytes | memoryview, end: int) -> None:
-        self._grow(data, end)
-        assert self._captured is not None  # or there would be nothing to store
-        tag, vr = self._captured
-        raw = self._capture
-        self._capture = self._captured = None
-        is_sequence, self._captures_sequence = self._captures_sequence, False
-        if raw is None:
-            return  # longer than what is kept
-        if not is_sequence:
-            self._store(tag, vr, bytes(raw))
-            return
-        # What the walk took may still be more than an answer should hold.
-        with suppress(BadData):
-            items = decode_items(bytes(raw), self._syntax)
-            self._elements[tag] = Element("SQ", items)

@@ -24,9 +24,19 @@ def element_json(
     """Return one attribute's entry: VR, and values unless there are none."""
     vr, value = element
     if isinstance(value, tuple):
-        items = [data_set_json(item, charsets) for item in value]
-        return {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
+        return items_json(value, charsets)
     texts = values_of(vr, value, charsets, is_little_endian=is_little_endian)
+    return values_json(vr, texts)
+
+
+def items_json(items: Iterable[DataSet], charsets: tuple[str, ...]) -> Json:
+    """Return a sequence's entry."""
+    values = [data_set_json(item, charsets) for item in items]
+    return {"vr": "SQ", "Value": values} if values else {"vr": "SQ"}
+
+
+def values_json(vr: str, texts: list[str]) -> Json:
+    """Return the entry of an attribute whose values are known as text."""
     if not any(texts):
         return {"vr": vr}
     if vr == "PN":
