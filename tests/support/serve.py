@@ -1,0 +1,29 @@
+"""Serves a node in a process of its own: ``python -m tests.support.serve HOME``.
+
+Prints one line, ``HOST:PORT``, once it listens; ends in good order on SIGTERM.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from leadglass.app import Node, Ready, serve
+from leadglass.config import Config
+
+
+def _ready(ready: Ready) -> None:
+    host, port = ready.dimse
+    plain = ready.unsafe_plaintext
+    print(f"{host}:{port}", f"{plain[0]}:{plain[1]}" if plain else "-", flush=True)
+
+
+def main() -> None:
+    home = Path(sys.argv[1])
+    overrides = dict(pair.split("=", 1) for pair in sys.argv[2:])
+    config = Config.load(home, os.environ, {"dimse.listen": "127.0.0.1:0"} | overrides)
+    with Node.open(config) as node:
+        serve(node, on_ready=_ready)
+
+
+if __name__ == "__main__":
+    main()
