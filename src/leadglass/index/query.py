@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from leadglass.access.scopes import Scope
 from leadglass.dicom.attributes import BY_KEYWORD, Level
-from leadglass.dicom.matching import Match, Single, UIDList
+from leadglass.dicom.matching import Match, Multiple, Sequence, Single, UIDList
 from leadglass.errors import BadData
 
 # Keys in one query. All attributes that we know are less than a hundred; keys that
@@ -74,6 +74,8 @@ class Query:
     def __post_init__(self) -> None:
         if len(self.keys) > KEYS_MAX:
             raise BadData(f"a query of more than {KEYS_MAX} keys")
+        if sum(map(_size, self.keys.values())) > VALUES_MAX:
+            raise BadData(f"a query of more than {VALUES_MAX} values")
         if self.offset < 0 or (self.limit is not None and self.limit < 0):
             raise BadData("a query for less than no rows")
         if self.root is Root.STUDY and self.level is Level.PATIENT:
@@ -92,6 +94,17 @@ def levels_above(root: Root, level: Level) -> tuple[Level, ...]:
     """Return the levels of a root that lie above one."""
     first = LEVELS.index(Level.PATIENT if root is Root.PATIENT else Level.STUDY)
     return LEVELS[first : LEVELS.index(level)]
+
+
+def _size(match: Match) -> int:
+    """Return how many values a key compares with."""
+    if isinstance(match, UIDList):
+        return len(match.values)
+    if isinstance(match, Multiple):
+        return sum(map(_size, match.values))
+    if isinstance(match, Sequence):
+        return sum(map(_size, match.keys.values()))
+    return 1
 
 
 def _is_one_uid(match: Match | None) -> bool:
