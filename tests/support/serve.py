@@ -14,7 +14,9 @@ from leadglass.config import Config
 def _ready(ready: Ready) -> None:
     host, port = ready.dimse
     plain = ready.unsafe_plaintext
-    print(f"{host}:{port}", f"{plain[0]}:{plain[1]}" if plain else "-", flush=True)
+    also = f"{plain[0]}:{plain[1]}" if plain else "-"
+    sys.stdout.write(f"{host}:{port} {also}\n")
+    sys.stdout.flush()
 
 
 def main() -> None:
