@@ -14,6 +14,9 @@ HOT, and fed with hostile input. What it takes, and why:
   in how long its length is. ``??`` is taken, since they agree on that one
 * UN of undefined length is a sequence in Implicit VR (PS3.5 §6.2.2)
 * delimiters that software left behind when it changed lengths are passed over
+* a data set in Implicit VR that was announced in Explicit VR Little Endian, as some
+  writers of compressed images leave it: its first element tells, and no reader of
+  Explicit VR could take it for anything else
 
 Work is bounded by what was received: elements per inflated byte have a limit, plain
 ones have 8 bytes each.
@@ -21,7 +24,7 @@ ones have 8 bytes each.
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -81,11 +84,21 @@ _INFLATE_PIECE_BYTES: Final = 256 * 1024
 
 WANTED: Final = frozenset(each.tag for each in ATTRIBUTES if not each.computed)
 
+_ALWAYS_WANTED: Final = frozenset({SPECIFIC_CHARACTER_SET})
+# By whether it is little endian: headers with and without VR, and a long length.
+_LAYOUTS: Final = {
+    is_little: (Struct(order + "HH2sH"), Struct(order + "HHI"), Struct(order + "I"))
+    for is_little, order in ((True, "<"), (False, ">"))
+}
+
 _SEQUENCE, _ITEM, _FRAGMENTS = range(3)
 _INCOMPLETE: Final = -1  # the header of an element has not wholly come yet
 # What has no length that two readers agree on: those of command sets and file meta
 # information, and delimiters.
 _GROUP_MIN, _GROUP_MAX = 0x0004, 0xFFFD
+# Of these the odd groups in between are merely not allowed (PS3.5 §7.8).
+_FOREIGN_GROUPS: Final = frozenset({0x0000, 0x0002})
+_FIRST_GROUP: Final = 0x0008  # that every data set with a SOP class begins with
 
 _SHORT_TEXTS: Final = {vr: vr.decode("ascii") for vr in SHORT_VRS}
 _LONG_TEXTS: Final = {vr: vr.decode("ascii") for vr in LONG_VRS if vr != b"SQ"}
@@ -152,7 +165,8 @@ class Header:
             inflating if it is deflated; ``None``: it has none.
         pixel_data_length: Length of that value in bytes; ``None``: encapsulated.
         length: Of the whole data set, after inflating.
-        transfer_syntax: How it is encoded.
+        transfer_syntax: How it is encoded, which may be in Implicit VR although it
+            was announced otherwise.
     """
 
     elements: dict[int, Element]
@@ -250,13 +264,12 @@ class HeaderReader:
     ) -> None:
         self.study_uid: UID | None = None
         self.is_done = False
-        self._wanted = wanted | {SPECIFIC_CHARACTER_SET}
+        self._wanted = wanted if wanted is WANTED else wanted | _ALWAYS_WANTED
         self._depth_max = depth_max
         self._syntax = transfer_syntax
-        order = "<" if transfer_syntax.little_endian else ">"
-        self._explicit = Struct(order + "HH2sH")
-        self._implicit = Struct(order + "HHI")
-        self._long = Struct(order + "I")
+        self._explicit, self._implicit, self._long = _LAYOUTS[
+            transfer_syntax.little_endian
+        ]
         self._elements: dict[int, Element] = {}
         self._stack: list[_Container] = []
         self._base = 0  # offset of the first byte of the current piece
@@ -286,6 +299,17 @@ class HeaderReader:
             for piece in self._inflate(data):
                 self._walk(piece)
                 self._judge_work()
+
+    def uid(self, tag: int) -> UID | None:
+        """Return a wanted UID that has come by; ``None``: not yet, or it is empty.
+
+        Raises:
+            BadData: It is not a UID.
+        """
+        element = self._elements.get(tag)
+        if element is None or not isinstance(element.value, bytes):
+            return None
+        return UID.decode(element.value) if element.value else None
 
     def finish(self) -> Header:
         """Return the header of the whole data set.
@@ -508,6 +532,7 @@ class HeaderReader:
         if head is None:
             return _INCOMPLETE
         tag, vr, length, value = head
+        is_implicit = not vr  # the first element may have told otherwise
         self._count += 1
         if tag >> 16 == 0xFFFE:
             self._delimiter(data, tag, value)
@@ -543,10 +568,23 @@ class HeaderReader:
         if group == 0xFFFE or vr in SHORT_VRS:
             return _Head(tag, vr, length, at + 8)
         if vr not in LONG_VRS:
-            raise BadData("an element without a known value representation")
+            self._turn_implicit(data, at)
+            return self._head(data, at, size, is_implicit=True)
         if size - at < 12:
             return None
         return _Head(tag, vr, self._long.unpack_from(data, at + 8)[0], at + 12)
+
+    def _turn_implicit(self, data: bytes | memoryview, at: int) -> None:
+        """Read on in Implicit VR, if it is the first element that has no VR."""
+        group, _, length = self._implicit.unpack_from(data, at)
+        if (
+            self._base + at
+            or group != _FIRST_GROUP
+            or length > VALUE_BYTES_MAX
+            or not self._syntax.little_endian
+        ):
+            raise BadData("an element without a known value representation")
+        self._syntax = replace(self._syntax, implicit_vr=True)
 
     def _judge_top(self, head: _Head) -> None:
         """Judge an element of the data set itself, before its value."""
@@ -557,7 +595,7 @@ class HeaderReader:
             is_native = length != UNDEFINED
             self._pixels = self._base + value, length if is_native else None
             self.is_done = True
-        elif tag >> 16 < _GROUP_MIN:
+        elif tag >> 16 in _FOREIGN_GROUPS:
             raise BadData("command or file meta elements within the data set")
         elif tag in self._wanted:
             if tag in self._elements:

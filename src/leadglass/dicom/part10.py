@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Final
 
-from leadglass.dicom.dataset import DataSet
+from leadglass.dicom.dataset import LONG_VRS, SHORT_VRS, UNDEFINED, DataSet
 from leadglass.dicom.transfer_syntaxes import (
     EXPLICIT_VR_BE,
     EXPLICIT_VR_LE,
@@ -36,10 +36,12 @@ _IMPLEMENTATION: Final = 0x0002_0012
 _IMPLEMENTATION_NAME: Final = 0x0002_0013
 _SOURCE_AE: Final = 0x0002_0016
 
+_FIRST_GROUP: Final = 0x0008  # of the data sets that have a SOP class
+_FIRST_GROUP_MAX: Final = 0x00FF
+
 _ELEMENT = Struct("<HH2sH")
 _LONG = Struct("<I")
 _TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # dual personality, PS3.10
-_LONG_VRS: Final = frozenset({b"OB", b"UN", b"UT", b"OW", b"SQ"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,7 @@ class Part10Reader:
             )
             self._head = bytes(PREAMBLE_BYTES) + PREFIX + bytes(self._inbox[begin:end])
         self.transfer_syntax = self.uid(_TRANSFER_SYNTAX) or _guess(
-            bytes(self._inbox[end : end + 8])
+            bytes(self._inbox[end : end + 8]), has_prefix=begin > 0
         )
         self.data_set_offset = end
         return True
@@ -180,7 +182,7 @@ class Part10Reader:
             if group != 2:
                 return at
             at += 8
-            if vr in _LONG_VRS:
+            if vr in LONG_VRS:
                 length = _LONG.unpack_from(inbox, at)[0]
                 at += 4
             if length > META_BYTES_MAX:
@@ -194,8 +196,13 @@ def _kind(preamble: bytes) -> str:
     return "tiff" if preamble[:4] in _TIFF else "other"
 
 
-def _guess(begin: bytes) -> UID:
+def _guess(begin: bytes, *, has_prefix: bool) -> UID:
     """Guess the transfer syntax from the first element (PS3.5 §A.4 has no sign).
+
+    Args:
+        begin: Tag, and VR with length or length alone.
+        has_prefix: It stands in a file that says it is DICOM; otherwise it must
+            begin with the group that all instances begin with.
 
     Raises:
         BadData: It does not look like the beginning of a data set.
@@ -204,12 +211,17 @@ def _guess(begin: bytes) -> UID:
         raise BadData("not a DICOM file")
     little = int.from_bytes(begin[:2], "little")
     big = int.from_bytes(begin[:2], "big")
-    is_explicit = begin[4:6].isalpha() and begin[4:6].isupper()
-    if little == 8 or (is_explicit and little < 0x0100):
-        if is_explicit:
+    length = int.from_bytes(begin[4:8], "little")
+    if begin[4:6] in SHORT_VRS or begin[4:6] in LONG_VRS:
+        # Of the two readings of the group the right one is small.
+        if 0 < little <= _FIRST_GROUP_MAX:
             return EXPLICIT_VR_LE
-        if int.from_bytes(begin[4:8], "little") <= META_BYTES_MAX:
-            return IMPLICIT_VR_LE
-    elif big == 8 and is_explicit:
-        return EXPLICIT_VR_BE
+        if 0 < big <= _FIRST_GROUP_MAX:
+            return EXPLICIT_VR_BE
+    elif (little == _FIRST_GROUP and length <= META_BYTES_MAX) or (
+        has_prefix
+        and 0 < little <= _FIRST_GROUP
+        and (length <= META_BYTES_MAX or length == UNDEFINED)
+    ):
+        return IMPLICIT_VR_LE
     raise BadData("not a DICOM file")
