@@ -119,19 +119,26 @@ class Ingest:
     """The use case."""
 
     def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+        self.parts = parts
         self._keys = StudyKeys(parts)
 
-    def begin(self, caller: Caller, announced: Announced) -> "Arrival":
+    def begin(
+        self, caller: Caller, announced: Announced, right: Right = Right.STORE
+    ) -> "Arrival":
         """Return what takes the instance's bytes.
+
+        Args:
+            caller: Who brings it.
+            announced: What it says is coming.
+            right: By which right: ``import`` when it is read from media.
 
         Raises:
             Refused: ``caller`` may not store.
             Unavailable: The node has no room, or cannot record.
         """
-        self._parts.require(caller, Right.STORE, announced.service)
-        self._parts.room.check()
-        return Arrival(self._parts, self._keys, caller, announced)
+        self.parts.require(caller, right, announced.service)
+        self.parts.room.check()
+        return Arrival(self.parts, self._keys, caller, announced)
 
 
 class Arrival:
@@ -168,6 +175,11 @@ class Arrival:
         self._writer: BlobWriter | None = None
         self._key_id: KeyId | None = None
         self._is_refused = False
+
+    @property
+    def study_uid(self) -> UID | None:
+        """The study it belongs to, as soon as that has come by."""
+        return self._reader.study_uid
 
     def write(self, data: memoryview) -> None:
         """Take the next bytes of the data set.

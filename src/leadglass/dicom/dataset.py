@@ -181,6 +181,18 @@ def decode_items(raw: bytes, syntax: TransferSyntax) -> tuple[DataSet, ...]:
     return _Reader(raw, syntax).items()
 
 
+def items_in(data: bytes, syntax: TransferSyntax, tag: int) -> "Iterator[DataSet]":
+    """Yield the items of one sequence at the top of a long data set, one at a time.
+
+    For directories, which may have a hundred thousand records: the limits hold for
+    each item, and only one is in memory. What follows the sequence is not read.
+
+    Raises:
+        BadData: It is malformed, passes a limit, or has no such sequence.
+    """
+    return _Reader(data, syntax).items_in(tag)
+
+
 def split_terms(raw: bytes) -> tuple[str, ...]:
     """Return the defined terms of a CS value; leading empty ones count."""
     text = raw.decode("ascii", "replace").rstrip(" \0")
@@ -249,6 +261,27 @@ class _Reader:
     def items(self) -> tuple[DataSet, ...]:
         return self._items(len(self._data), 0, is_implicit=self._is_implicit)
 
+    def items_in(self, wanted: int) -> Iterator[DataSet]:
+        end = len(self._data)
+        while True:  # _take ends it, where the data ends
+            tag = self._read_tag()
+            vr, length = self._vr_and_length(tag, is_implicit=self._is_implicit)
+            if tag == wanted:
+                break
+            self._value(vr, length, end, 0, is_implicit=self._is_implicit)
+        if vr != "SQ":
+            raise BadData("a value where a sequence must be")
+        if length != UNDEFINED:
+            if length > end - self._at:
+                raise BadData("an element is longer than what holds it")
+            end = self._at + length
+        while self._at < end:
+            self._count = 0
+            item = self._item(end, 0, is_implicit=self._is_implicit)
+            if item is None:
+                return
+            yield item
+
     def _elements(self, end: int, *, depth: int, is_implicit: bool) -> DataSet:
         """Read elements up to ``end``, or to the end of an undefined item."""
         found = DataSet(is_little_endian=self._little)
@@ -304,19 +337,24 @@ class _Reader:
             raise BadData("sequences are nested too deeply")
         items = []
         while self._at < end:
-            tag = self._read_tag()
-            length = self._read_long()
-            if tag == SEQUENCE_END:
+            item = self._item(end, depth, is_implicit=is_implicit)
+            if item is None:
                 break
-            if tag != ITEM:
-                raise BadData("something else than an item in a sequence")
-            item_end = end if length == UNDEFINED else self._at + length
-            if item_end > end:
-                raise BadData("an item is longer than its sequence")
-            items.append(
-                self._elements(item_end, depth=depth + 1, is_implicit=is_implicit)
-            )
+            items.append(item)
         return tuple(items)
+
+    def _item(self, end: int, depth: int, *, is_implicit: bool) -> DataSet | None:
+        """Read the next item; ``None``: a delimiter stands in its place."""
+        tag = self._read_tag()
+        length = self._read_long()
+        if tag == SEQUENCE_END:
+            return None
+        if tag != ITEM:
+            raise BadData("something else than an item in a sequence")
+        item_end = end if length == UNDEFINED else self._at + length
+        if item_end > end:
+            raise BadData("an item is longer than its sequence")
+        return self._elements(item_end, depth=depth + 1, is_implicit=is_implicit)
 
     def _read_tag(self) -> int:
         group, element = self._tag.unpack(self._take(4))
