@@ -14,6 +14,7 @@ The data folder::
 The master key is not in it (``keys.master_file``): who has only the folder has noise.
 """
 
+import gc
 import getpass
 import logging
 import signal
@@ -429,6 +430,9 @@ def serve(
                 else server.listen_unsafe_plaintext((str(unsafe.host), unsafe.port))
             )
             jobs.start()
+            # What is here now stays: the collector need not look at it again.
+            gc.collect()
+            gc.freeze()
             on_ready(Ready(dimse, plaintext, recovered))
             stopping.wait()
         finally:

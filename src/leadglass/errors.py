@@ -2,7 +2,7 @@
 
     LeadglassError
     ├── Refused         access said no; the peer learns that, never why
-    ├── PeerError       the peer broke the protocol or a limit: abort, go on serving others
+    ├── PeerError       the peer broke the protocol or a limit; others go on
     │   └── BadData     a data set or file that cannot be taken as it is
     ├── NotFound        no such study, series or instance, or not for this caller
     ├── Conflict        other bytes under a known SOP Instance UID: kept in quarantine

@@ -17,6 +17,7 @@ from leadglass.audit.events import Event
 from leadglass.audit.log import AuditLog
 from leadglass.config import Limits
 from leadglass.database.engine import Database, Transaction
+from leadglass.database.prepared import Prepared
 from leadglass.errors import LeadglassError, NotFound, Refused, Unavailable
 from leadglass.index.index import Index
 from leadglass.vault.keys import KeyId, Keyring
@@ -25,7 +26,7 @@ from leadglass.vault.sealed import SealedBlobs
 _LOG = logging.getLogger(__name__)
 
 _CONDEMNED: Final = "condemned keys"
-_CONDEMNED_KEYS: Final = select(condemned_key.c.key_id)
+_CONDEMNED_KEYS: Final = Prepared(select(condemned_key.c.key_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,8 @@ class Parts:
         """
         condemned = tx.memo.get(_CONDEMNED)
         if condemned is None:
-            condemned = frozenset(tx.connection.scalars(_CONDEMNED_KEYS))
+            rows = _CONDEMNED_KEYS.execute(tx.connection, {})
+            condemned = frozenset(key for (key,) in rows.fetchall())
             tx.memo[_CONDEMNED] = condemned
         if key_id not in condemned:
             self.keyring.reload_if_changed()
