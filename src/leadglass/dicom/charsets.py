@@ -17,16 +17,18 @@ TEXT_VRS: Final = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 _ESC: Final = b"\x1b"
 # Codecs that read their own escape sequences.
 _STATEFUL: Final = frozenset({"iso2022_jp", "iso2022_jp_2"})
-_DOUBLE_BYTE: Final = frozenset({"iso_ir_58"})  # GB2312 in G1, as bytes above 0x7F
+# Where code extensions end by themselves (PS3.5 §6.1.2.5.3).
 _DELIMITERS = re.compile(r"([\\^=\r\n\f\t])")
+_DELIMITER_BYTES = re.compile(rb"([\\^=\r\n\f\t])")
 # What devices write for the defined terms.
 _SPELLINGS = str.maketrans({"_": " ", "-": " "})
 _TERMS: Final = {
     term.upper().translate(_SPELLINGS): codec for term, codec in python_encoding.items()
-}
+} | {"ISO IR 203": "iso8859_15", "ISO 2022 IR 203": "iso8859_15"}
 # Without a character set the repertoire is ASCII; Latin-1 is what is found there.
 _DEFAULT: Final = "latin_1"
-_ESCAPES: Final = {codec: code for code, codec in CODES_TO_ENCODINGS.items()} | {
+_CODES: Final = CODES_TO_ENCODINGS | {b"\x1b-b": "iso8859_15"}
+_ESCAPES: Final = {codec: code for code, codec in _CODES.items()} | {
     "shift_jis": b"\x1b)I",
     _DEFAULT: b"\x1b-A",
 }
@@ -64,13 +66,15 @@ def decode_text(raw: bytes, vr: str, charsets: Sequence[str]) -> str:
 def _escaped(part: bytes, default: str) -> str:
     """Decode what follows one escape sequence (PS3.5 §6.1.2.5)."""
     for length in (4, 3):
-        codec = CODES_TO_ENCODINGS.get(part[:length])
+        codec = _CODES.get(part[:length])
         if codec is None:
             continue
-        if codec in _STATEFUL:
+        if codec in _STATEFUL:  # two bytes per character: no delimiters within
             return part.decode(codec, "replace")
         codec = _DEFAULT if codec == "iso8859" else codec
-        return part[length:].decode(codec, "replace")
+        here, *after = _DELIMITER_BYTES.split(part[length:], maxsplit=1)
+        rest = b"".join(after)
+        return here.decode(codec, "replace") + rest.decode(default, "replace")
     return part[1:].decode(default, "replace")
 
 

@@ -5,12 +5,13 @@
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from collections.abc import Sequence as Values
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from leadglass.dicom.dataset import vr_of
 from leadglass.dicom.personname import PersonName, fold
 from leadglass.errors import BadData
 
@@ -86,6 +87,9 @@ class Sequence:
 Match = Universal | Empty | Single | UIDList | Wildcard | Range | Multiple | Sequence
 UNIVERSAL: Final = Universal()
 
+# The values of one item of a sequence, by tag.
+Item = Mapping[int, Values[str]]
+
 # How a partial date or time is completed: to its first and to its last moment.
 _FIRST = MappingProxyType(
     {"DA": "00000101", "TM": "000000.000000", "DT": "00000101000000.000000"}
@@ -104,6 +108,11 @@ _FORMS: Final = MappingProxyType(
 )
 _OFFSET = re.compile(r"[+-]\d{4}$", re.ASCII)
 _RANGE = re.compile(r"([^-]*)-([^-]*)", re.ASCII)
+# Of a DT the hyphen may also begin a zone. Zones west of Greenwich end at -1200, and
+# no image is of the year 1400: that tells the two apart (PS3.4 §C.2.2.2.5.3).
+_DT = r"\d{4,14}(?:\.\d{1,6})?(?:\+\d{4}|-(?:0\d|1[0-4])\d\d(?!\d))?"
+_DT_MOMENT = re.compile(_DT, re.ASCII)
+_DT_RANGE = re.compile(rf"((?:{_DT})?)-((?:{_DT})?)", re.ASCII)
 
 
 def comparable(vr: str, text: str, *, last: bool = False) -> str:
@@ -161,16 +170,19 @@ def _one(vr: str, value: str) -> Match:
 
 
 def _moment(vr: str, value: str) -> Match:
-    """Return a range, or a single moment as the range that it may mean."""
-    if vr == "DT":
-        value = _without_offset(value)
-    if "-" not in value:
+    """Return a range, or a single moment as the range that it may mean.
+
+    Zones are dropped (``comparable``): the index keeps local times, as the standard
+    lets it where time zones were not negotiated (PS3.4 §C.2.2.2.5.3).
+    """
+    value = value.replace(" ", "")
+    if "-" not in value or (vr == "DT" and _DT_MOMENT.fullmatch(value)):
         _check(vr, value)
         return Range(comparable(vr, value), comparable(vr, value, last=True))
-    parts = _RANGE.fullmatch(value)
+    parts = (_DT_RANGE if vr == "DT" else _RANGE).fullmatch(value)
     if parts is None:
-        raise BadData("a range key has more than two ends")
-    low, high = (part.strip() for part in parts.groups())
+        raise BadData("a range key has other than two ends")
+    low, high = parts.groups()
     if not low and not high:
         return UNIVERSAL
     for end in (low, high):
@@ -180,19 +192,6 @@ def _moment(vr: str, value: str) -> Match:
         comparable(vr, low) if low else None,
         comparable(vr, high, last=True) if high else None,
     )
-
-
-def _without_offset(value: str) -> str:
-    """Drop the zone of a single moment; ``1997-1998`` is a range of years.
-
-    Zones of a range are dropped with its ends (``comparable``): the index keeps
-    local times, as the standard lets it (PS3.4 §C.2.2.2.5.3).
-    """
-    offset = _OFFSET.search(value)
-    if offset is None or offset.start() <= len("1997"):
-        return value
-    head = value[: offset.start()]
-    return head if _FORMS["DT"].fullmatch(head) else value
 
 
 def _check(vr: str, value: str) -> None:
@@ -214,7 +213,7 @@ def matches(match: Match, vr: str, values: Values[str]) -> bool:
     """Tell whether an attribute with these values matches.
 
     An attribute without value matches only keys that ask for nothing or for that.
-    Sequences are judged by ``matches_item`` of each item.
+    Sequences are judged by ``matches_items``.
     """
     present = [value for value in values if value]
     if isinstance(match, Universal):
@@ -224,6 +223,33 @@ def matches(match: Match, vr: str, values: Values[str]) -> bool:
     if isinstance(match, Multiple):
         return any(matches(each, vr, values) for each in match.values)
     return any(_matches_one(match, vr, value) for value in present)
+
+
+def matches_items(match: Match, items: Values[Item]) -> bool:
+    """Tell whether one item of a sequence matches all keys (§C.2.2.2.6).
+
+    Keys of a sequence within an item are taken as keys of the item.
+    """
+    if isinstance(match, Empty):
+        return not items
+    if not isinstance(match, Sequence):
+        return True
+    keys = dict(_flat(match.keys))
+    if not keys:
+        return True
+    return any(
+        all(matches(key, vr_of(tag), item.get(tag, ())) for tag, key in keys.items())
+        for item in items
+    )
+
+
+def _flat(keys: Mapping[int, Match]) -> Iterator[tuple[int, Match]]:
+    """Yield the keys that ask for something, those within sequences too."""
+    for tag, match in keys.items():
+        if isinstance(match, Sequence):
+            yield from _flat(match.keys)
+        elif not isinstance(match, Universal):
+            yield tag, match
 
 
 def _matches_one(match: Match, vr: str, value: str) -> bool:
@@ -262,6 +288,7 @@ __all__ = [
     "UNIVERSAL",
     "WILDCARD_VRS",
     "Empty",
+    "Item",
     "Match",
     "Multiple",
     "Range",
@@ -273,6 +300,7 @@ __all__ = [
     "comparable",
     "fold",
     "matches",
+    "matches_items",
     "parse_key",
     "wildcard_expression",
 ]

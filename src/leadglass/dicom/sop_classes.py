@@ -21,8 +21,12 @@ PATIENT_STUDY_ONLY_FIND = UID("1.2.840.10008.5.1.4.1.2.3.1")
 PATIENT_STUDY_ONLY_MOVE = UID("1.2.840.10008.5.1.4.1.2.3.2")
 PATIENT_STUDY_ONLY_GET = UID("1.2.840.10008.5.1.4.1.2.3.3")
 
+FIND = (PATIENT_ROOT_FIND, STUDY_ROOT_FIND, PATIENT_STUDY_ONLY_FIND)
+MOVE = (PATIENT_ROOT_MOVE, STUDY_ROOT_MOVE, PATIENT_STUDY_ONLY_MOVE)
+GET = (PATIENT_ROOT_GET, STUDY_ROOT_GET, PATIENT_STUDY_ONLY_GET)
+
 # Classes whose name says storage, but which are another service (commitment, media
-# directory), or whose instances belong to no patient (PS3.4 Annex GG).
+# directory).
 _NOT_STORED = {
     "1.2.840.10008.1.3.10",
     "1.2.840.10008.1.20.1",
