@@ -112,6 +112,8 @@ def _part(part: str, codecs: Sequence[str]) -> bytes | None:
     if part.isascii():
         return part.encode("ascii")
     for position, codec in enumerate(codecs):
+        if position and codec not in _ESCAPES:
+            continue  # stands alone: GB18030, GBK and UTF-8 have no escape sequence
         try:
             encoded = part.encode(codec)
         except UnicodeEncodeError:
