@@ -18,7 +18,7 @@ from leadglass.dicom.attributes import BY_KEYWORD, Level
 from leadglass.index import statements
 from leadglass.index.records import Added, Attributes, InstanceRecord, Kind
 from leadglass.index.statements import IDENTITY, IDENTITY_COLUMNS, location
-from leadglass.index.tables import KEY, SOURCE
+from leadglass.index.tables import SOURCE
 from leadglass.index.values import (
     ItemValue,
     columns_of,
@@ -62,6 +62,7 @@ class _Study:
 
     id: int
     gathered: dict[str, list[str]]
+    key_ids: list[str]
     identity: tuple[str, ...]
     patient_differs: bool
     series: dict[str, _Series] = field(default_factory=dict)
@@ -143,6 +144,7 @@ def flush(tx: Transaction) -> None:
                 "more_instances": each.instances,
                 "more_bytes": each.blob_bytes,
                 "all_gathered": _encode(each.gathered),
+                "all_keys": _encode(each.key_ids),
                 "differs": each.patient_differs,
                 "now": each.changed_at,
             }
@@ -181,8 +183,14 @@ def _meet_study(tx: Transaction, record: InstanceRecord) -> _Study:
     ).fetchone()
     if row is None:
         return _insert_study(tx, record)
-    number, gathered, differs, series_id, *identity = row
-    known = _Study(number, json.loads(gathered), tuple(identity), bool(differs))
+    number, gathered, key_ids, differs, series_id, *identity = row
+    known = _Study(
+        number,
+        json.loads(gathered),
+        json.loads(key_ids),
+        tuple(identity),
+        bool(differs),
+    )
     if series_id is not None:
         known.series[record.series_uid] = _Series(series_id)
     return known
@@ -228,6 +236,7 @@ def _insert_study(tx: Transaction, record: InstanceRecord) -> _Study:
             "instance_count": 0,
             "blob_bytes": 0,
             "key_id": record.key_id,
+            "key_ids": "[]",
             "patient_differs": differs,
             "received_at": record.received_at_text,
             "changed_at": record.received_at_text,
@@ -236,7 +245,7 @@ def _insert_study(tx: Transaction, record: InstanceRecord) -> _Study:
     memo = _memo(tx)
     memo.keep("study", number, item_values_of(Level.PATIENT, of_patient))
     memo.keep("study", number, item_values_of(Level.STUDY, of_study))
-    return _Study(number, {}, identity, differs)
+    return _Study(number, {}, [], identity, differs)
 
 
 def _meet_patient(
@@ -333,16 +342,12 @@ def _gather(known: _Study, record: InstanceRecord) -> list[ItemValue]:
     said = {tag: record.attributes.text(keyword) for tag, keyword in _GATHERED.items()}
     said[_SOP_CLASSES] = record.sop_class_uid
     said[SOURCE] = record.source
-    said[KEY] = record.key_id
+    if record.key_id not in known.key_ids:
+        known.key_ids.append(record.key_id)
     new: list[ItemValue] = []
     for tag, value in said.items():
         values = known.gathered.setdefault(str(tag), [])
-        if not value or value in values:
-            continue
-        if tag == KEY:
-            # Never searched; but all of them, or an erased study could be read.
-            values.append(value)
-        elif len(values) < GATHERED_MAX:
+        if value and value not in values and len(values) < GATHERED_MAX:
             new.append((tag, len(values), tag, value))
             values.append(value)
     return new

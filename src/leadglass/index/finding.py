@@ -7,6 +7,7 @@ table, the other table is searched first.
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -50,6 +51,9 @@ from leadglass.index.tables import (
 
 # Rows taken from the driver at once while an answer streams.
 ROWS_PER_FETCH = 200
+
+# Elements of answers that are kept, since many rows have the same.
+ELEMENTS_KEPT = 1_024
 
 # A time of day and the date it belongs to, for combined matching.
 _MOMENTS = {
@@ -307,18 +311,17 @@ class _Reader:
 
     def __call__(self, row: Sequence[Any]) -> Row:
         counted = row[len(row) - len(self._counters) :] if self._counters else ()
-        counters = {
-            tag: element
+        counters = dict(
+            _number(keyword, int(number or 0))
             for keyword, number in zip(self._counters, counted, strict=True)
-            for tag, element in [_element(keyword, [int(number or 0)])]
-        }
+        )
         if self._level is Level.PATIENT:
             return Row(Uids(row[0]), json.loads(row[1]) | counters)
         attributes = self._of_study(row) | counters
         uids = [row[0], row[2]]
         if self._level is not Level.STUDY:
             attributes |= json.loads(row[6])
-            attributes.update([_element("NumberOfSeriesRelatedInstances", [row[8]])])
+            attributes.update([_number("NumberOfSeriesRelatedInstances", row[8])])
             uids.append(row[7])
         if self._level is Level.IMAGE:
             attributes |= json.loads(row[9])
@@ -328,20 +331,32 @@ class _Reader:
     def _of_study(self, row: Sequence[Any]) -> dict[str, Any]:
         """Return what a row says of its study; rows of one study come together."""
         if self._study[0] != row[2]:
-            gathered = json.loads(row[3])
             attributes = json.loads(row[1])
+            attributes.update(_gathered(row[3]))
             attributes.update(
-                _element(keyword, gathered.get(str(BY_KEYWORD[keyword].tag), []))
-                for keyword in ("ModalitiesInStudy", "SOPClassesInStudy")
-            )
-            attributes.update(
-                [
-                    _element("NumberOfStudyRelatedSeries", [row[4]]),
-                    _element("NumberOfStudyRelatedInstances", [row[5]]),
-                ]
+                (
+                    _number("NumberOfStudyRelatedSeries", row[4]),
+                    _number("NumberOfStudyRelatedInstances", row[5]),
+                )
             )
             self._study = (row[2], attributes)
         return dict(self._study[1])
+
+
+@lru_cache(ELEMENTS_KEPT)
+def _gathered(text: str) -> dict[str, dict[str, Any]]:
+    """Return what a study gathers as elements; most studies gather the same."""
+    gathered = json.loads(text)
+    return dict(
+        _element(keyword, gathered.get(str(BY_KEYWORD[keyword].tag), []))
+        for keyword in ("ModalitiesInStudy", "SOPClassesInStudy")
+    )
+
+
+@lru_cache(ELEMENTS_KEPT)
+def _number(keyword: str, number: int) -> tuple[str, dict[str, Any]]:
+    """Return a counter as an element; most numbers are small."""
+    return _element(keyword, [number])
 
 
 def _element(keyword: str, values: Sequence[Any]) -> tuple[str, dict[str, Any]]:

@@ -16,7 +16,6 @@ from leadglass.index.records import (
 )
 from leadglass.index.statements import QUARANTINED, quarantined
 from leadglass.index.tables import (
-    KEY,
     instance,
     item_value,
     patient,
@@ -37,7 +36,7 @@ def remove_study(tx: Transaction, study_uid: str) -> Removed | None:
     adding.forget(tx)
     connection = tx.connection
     row = connection.execute(
-        select(study.c.id, study.c.owner_id, study.c.gathered).where(
+        select(study.c.id, study.c.owner_id, study.c.key_ids).where(
             study.c.study_instance_uid == study_uid
         )
     ).first()
@@ -52,7 +51,7 @@ def remove_study(tx: Transaction, study_uid: str) -> Removed | None:
     keys = {each.key_id for each in aside}
     connection.execute(delete(quarantine).where(quarantine.c.study_uid == study_uid))
     if row is not None:
-        keys |= set(json.loads(row.gathered).get(str(KEY), ()))
+        keys |= set(json.loads(row.key_ids))
         blobs += _remove_rows(tx, row.id)
         _remove_patient_without_studies(tx, row.owner_id)
     return Removed(study_uid, tuple(blobs), tuple(sorted(keys)))

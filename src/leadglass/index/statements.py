@@ -84,6 +84,7 @@ FIND_STUDY = Prepared(
     select(
         study.c.id,
         study.c.gathered,
+        study.c.key_ids,
         study.c.patient_differs,
         series.c.id.label("series_id"),
         *(study.c[name] for name in IDENTITY_COLUMNS),
@@ -117,6 +118,7 @@ COUNT_STUDY = Prepared(
         instance_count=study.c.instance_count + bindparam("more_instances"),
         blob_bytes=study.c.blob_bytes + bindparam("more_bytes"),
         gathered=bindparam("all_gathered"),
+        key_ids=bindparam("all_keys"),
         patient_differs=bindparam("differs"),
         changed_at=bindparam("now"),
     )

@@ -49,10 +49,9 @@ SEVERAL = frozenset(
     )
 )
 
-# What a study has of all its instances, besides the attributes; no tag of the
-# standard is negative.
-SOURCE = -1  # the device that sent some of it
-KEY = -2  # the vault's key that seals some of it
+# What a study has of all its instances, besides the attributes: the devices that
+# sent some of it. No tag of the standard is negative.
+SOURCE = -1
 
 # The columns of a person name: its three component groups (PS3.5 §6.2.1), folded.
 NAME_GROUPS = ("alphabetic", "ideographic", "phonetic")
@@ -124,7 +123,10 @@ study = Table(
     Column("series_count", Integer, nullable=False),
     Column("instance_count", Integer, nullable=False),
     Column("blob_bytes", BigInteger, nullable=False),
+    # The vault's key that seals new instances, and all that seal some, as JSON: two
+    # first instances at once may each have made one.
     Column("key_id", Text, nullable=False),
+    Column("key_ids", Text, nullable=False),
     # An instance of it, or the patient's other studies, say something else of the
     # patient. Nothing was overwritten; a person must look.
     Column("patient_differs", Boolean, nullable=False),

@@ -12,7 +12,7 @@ from leadglass.index import adding
 from leadglass.index.index import Index
 from leadglass.index.query import Query
 from leadglass.index.records import Added, InstanceRecord, Kind
-from leadglass.index.tables import KEY, study
+from leadglass.index.tables import study
 from tests.unit.index.samples import MR, record
 
 INDEX = Index()
@@ -233,8 +233,8 @@ def test_a_study_keeps_its_first_key_and_knows_all(database: Database) -> None:
     with database.read() as connection:
         assert INDEX.study_key(connection, "1.1") == "k1"
         assert INDEX.study_key(connection, "1.2") is None
-    ((gathered,),) = columns(database, "gathered")
-    assert json.loads(gathered)[str(KEY)] == ["k1", "k2"]
+    ((key_ids,),) = columns(database, "key_ids")
+    assert json.loads(key_ids) == ["k1", "k2"]
 
 
 def test_made_up_values_do_not_grow_a_study_without_end(
@@ -252,7 +252,6 @@ def test_made_up_values_do_not_grow_a_study_without_end(
                 key_id=f"k{number}",
             ),
         )
-    ((gathered,),) = columns(database, "gathered")
-    kept = json.loads(gathered)
-    assert kept[str(KEY)] == [f"k{n}" for n in range(6)]
+    ((key_ids,),) = columns(database, "key_ids")
+    assert json.loads(key_ids) == [f"k{n}" for n in range(6)]
     assert answers(database)[0]["00080061"]["Value"] == ["M0", "M1", "M2"]

@@ -134,6 +134,7 @@ def upgrade() -> None:
         sa.Column("instance_count", sa.Integer(), nullable=False),
         sa.Column("blob_bytes", sa.BigInteger(), nullable=False),
         sa.Column("key_id", sa.Text(), nullable=False),
+        sa.Column("key_ids", sa.Text(), nullable=False),
         sa.Column("patient_differs", sa.Boolean(), nullable=False),
         sa.Column("received_at", sa.Text(), nullable=False),
         sa.Column("changed_at", sa.Text(), nullable=False),
