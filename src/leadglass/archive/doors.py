@@ -6,6 +6,7 @@ stranger could fill the disk with his own refusals.
 """
 
 import hashlib
+import logging
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from leadglass.archive.caller import Caller
 from leadglass.archive.parts import Parts
 from leadglass.audit.builders import Actor, Association
 from leadglass.dicom.aetitle import AETitle
-from leadglass.errors import Refused, Unavailable
+from leadglass.errors import LeadglassError, Refused, Unavailable
 from leadglass.identity.admission import (
     NotAdmitted,
     admit,
@@ -24,6 +25,8 @@ from leadglass.identity.admission import (
 )
 from leadglass.identity.device import Device
 from leadglass.identity.devices import Devices
+
+_LOG = logging.getLogger(__name__)
 
 # Different addresses and reasons that are counted at the same time; what is beyond
 # is counted together.
@@ -118,7 +121,8 @@ class Doorkeeper:
         """Tell whether any device may come from there; if not, count the knock."""
         try:
             register = self._devices.register()
-        except Unavailable:
+        except LeadglassError as error:
+            _LOG.error("the register cannot be read: %s", error)
             return False  # who cannot be known is not let in
         expected = (
             register.expects_tls_from(address)

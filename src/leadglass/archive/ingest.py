@@ -13,14 +13,16 @@ After 2 it leaves at most a blob to settle. There is never a row without its blo
 nor a success without both and the event.
 """
 
+import logging
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final
 
 from leadglass.access.rights import Right
+from leadglass.access.scopes import Scope
 from leadglass.archive.caller import Caller
 from leadglass.archive.parts import Parts
 from leadglass.audit.builders import Result, Service, Study
@@ -29,12 +31,22 @@ from leadglass.audit.events import SOPClass
 from leadglass.database.engine import Transaction
 from leadglass.dicom.header import Header, HeaderReader
 from leadglass.dicom.part10 import FileMeta, encode_part10_header
+from leadglass.dicom.personname import PersonName
 from leadglass.dicom.transfer_syntaxes import TransferSyntax
 from leadglass.dicom.uids import UID
-from leadglass.errors import BadData, Conflict, LeadglassError, NotFound, Unavailable
+from leadglass.errors import (
+    BadData,
+    Conflict,
+    LeadglassError,
+    NotFound,
+    Refused,
+    Unavailable,
+)
 from leadglass.index.records import Added, InstanceRecord, Kind
 from leadglass.vault.blobs import BlobName, BlobWriter
 from leadglass.vault.keys import KeyId
+
+_LOG = logging.getLogger(__name__)
 
 SOP_CLASS_UID: Final = 0x0008_0016
 SOP_INSTANCE_UID: Final = 0x0008_0018
@@ -79,40 +91,96 @@ class Announced:
     file_head: bytes | None = None
 
 
+@dataclass(slots=True)
+class _StudyKey:
+    """The key of one study that is arriving.
+
+    Attributes:
+        users: Arrivals that use it now.
+        is_drawn: It was drawn here, and no row has named it yet.
+    """
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    key_id: KeyId | None = None
+    users: int = 0
+    is_drawn: bool = False
+
+
 class StudyKeys:
-    """Which key seals the blobs of a study; remembers those at work."""
+    """Which key seals the blobs of a study; remembers those at work.
+
+    Two processes may draw one each for the same study; each blob says which key
+    seals it, and erasing destroys them all.
+    """
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._known: OrderedDict[str, KeyId] = OrderedDict()
+        self._known: OrderedDict[str, _StudyKey] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, study_uid: UID) -> KeyId:
+    def take(self, study_uid: UID) -> KeyId:
         """Return the study's key, drawing one for a study that is new.
 
-        Two processes may draw one each for the same study; each blob says which
-        key seals it, and erasing destroys them all.
+        ``give_back`` must follow.
+
+        Raises:
+            Unavailable: Database or disk cannot answer now.
         """
         with self._lock:
-            key = self._known.get(study_uid)
-            if key is not None:
-                self._known.move_to_end(study_uid)
-                return key
-            with self._parts.database.read() as connection:
-                stored = self._parts.index.study_key(connection, study_uid)
-            if stored is None:
-                key = self._parts.keyring.new_study_key()
-            else:
-                key = KeyId(stored)
-            self._known[study_uid] = key
-            while len(self._known) > _STUDY_KEYS_REMEMBERED_MAX:
-                self._known.popitem(last=False)
-            return key
+            entry = self._known.setdefault(study_uid, _StudyKey())
+            self._known.move_to_end(study_uid)
+            entry.users += 1
+            self._forget_unused()
+        try:
+            with entry.lock:  # of this study alone: drawing waits for the disk
+                if entry.key_id is None:
+                    entry.key_id, entry.is_drawn = self._find(study_uid)
+                return entry.key_id
+        except BaseException:
+            self.give_back(study_uid, is_named=False)
+            raise
+
+    def _find(self, study_uid: UID) -> tuple[KeyId, bool]:
+        with self._parts.database.read() as connection:
+            stored = self._parts.index.study_key(connection, study_uid)
+        if stored is not None:
+            return KeyId(stored), False
+        return self._parts.keyring.new_study_key(), True
+
+    def give_back(self, study_uid: UID, *, is_named: bool) -> None:
+        """Say that an arrival is over, and whether a row names the key now.
+
+        A key that was drawn for what was then refused is destroyed, or a sender of
+        nonsense could fill the disk with keys.
+        """
+        with self._lock:
+            entry = self._known.get(study_uid)
+            if entry is None:
+                return
+            entry.users -= 1
+            if is_named:
+                entry.is_drawn = False
+            if entry.users or not entry.is_drawn or entry.key_id is None:
+                return
+            del self._known[study_uid]
+        try:
+            self._parts.keyring.destroy(entry.key_id)
+        except Unavailable:
+            _LOG.warning("a study key that nothing uses could not be destroyed")
 
     def forget(self, study_uid: UID) -> None:
         """Look the key up again next time: the study was erased."""
         with self._lock:
-            self._known.pop(study_uid, None)
+            entry = self._known.pop(study_uid, None)
+            if entry is not None:
+                entry.is_drawn = False  # it is gone already
+
+    def _forget_unused(self) -> None:
+        for study_uid in list(self._known):
+            if len(self._known) <= _STUDY_KEYS_REMEMBERED_MAX:
+                return
+            if not self._known[study_uid].users:
+                del self._known[study_uid]
 
 
 class Ingest:
@@ -136,9 +204,9 @@ class Ingest:
             Refused: ``caller`` may not store.
             Unavailable: The node has no room, or cannot record.
         """
-        self.parts.require(caller, right, announced.service)
+        scopes = self.parts.require(caller, right, announced.service)
         self.parts.room.check()
-        return Arrival(self.parts, self._keys, caller, announced)
+        return Arrival(self.parts, self._keys, caller, announced, scopes)
 
 
 class Arrival:
@@ -148,10 +216,16 @@ class Arrival:
     """
 
     def __init__(
-        self, parts: Parts, keys: StudyKeys, caller: Caller, announced: Announced
+        self,
+        parts: Parts,
+        keys: StudyKeys,
+        caller: Caller,
+        announced: Announced,
+        scopes: tuple[Scope, ...],
     ) -> None:
         self._parts = parts
         self._keys = keys
+        self._scopes = scopes
         self._caller = caller
         self._announced = announced
         self._reader = HeaderReader(
@@ -174,7 +248,9 @@ class Arrival:
         )
         self._writer: BlobWriter | None = None
         self._key_id: KeyId | None = None
+        self._taken: UID | None = None  # the study whose key we use
         self._is_refused = False
+        self._is_committed = False  # durable, and no transaction has named it yet
 
     @property
     def study_uid(self) -> UID | None:
@@ -207,7 +283,8 @@ class Arrival:
                 raise TooLarge("no Study Instance UID within the header's limit")
             self._held += data
             return
-        self._key_id = self._keys.of(study_uid)
+        self._key_id = self._keys.take(study_uid)
+        self._taken = study_uid
         try:
             self._writer = self._parts.blobs.writer(self._name, self._key_id)
         except NotFound:  # its key was destroyed: the study was just erased
@@ -224,6 +301,7 @@ class Arrival:
 
         Raises:
             BadData: It is cut short, or not what was announced.
+            Refused: The caller may store, but not this.
             Conflict: Other bytes stand under its UID; these were kept aside.
             Unavailable: Nothing was kept; sending again may help.
         """
@@ -231,20 +309,19 @@ class Arrival:
         self._check(header)
         if self._writer is None or self._key_id is None:
             raise BadData("no Study Instance UID")
-        self._writer.commit()
         record = self._record(header, self._key_id)
-        try:
-            study = study_of(header, record)
-            added = self._parts.database.write(
-                lambda tx: self._commit(tx, record, study)
-            )
-        except BaseException:
+        study = study_of(header, record)
+        self._writer.commit()
+        self._is_committed = True
+        added, is_kept = self._parts.database.write(
+            lambda tx: self._commit(tx, record, study)
+        )
+        self._is_committed = False  # its fate is decided, whatever comes now
+        self._give_key_back(is_named=is_kept)
+        if is_kept:
+            self._parts.blobs.settle(self._name)
+        else:
             self._parts.blobs.delete(self._name)
-            raise
-        if added.kind is Kind.SAME:
-            self._parts.blobs.delete(self._name)
-            return added
-        self._parts.blobs.settle(self._name)
         if added.kind is Kind.OTHER:
             raise Conflict("other bytes are stored under this SOP Instance UID")
         return added
@@ -257,6 +334,9 @@ class Arrival:
             raise Mismatch("SOP Class UID is not the one announced")
         if announced.abstract_syntax not in {None, announced.sop_class}:
             raise Mismatch("SOP Class UID is not the one negotiated")
+        name = self._caller.subject.name
+        if not any(reaches(scope, header, name) for scope in self._scopes):
+            raise Refused("not authorized to store this")
 
     def _record(self, header: Header, key_id: KeyId) -> InstanceRecord:
         return InstanceRecord(
@@ -276,15 +356,21 @@ class Arrival:
             received_at=datetime.now(UTC),
         )
 
-    def _commit(self, tx: Transaction, record: InstanceRecord, study: Study) -> Added:
-        """Index and record, in one transaction; may be run again from nothing."""
-        self._parts.check_key(tx, record.key_id)
-        added = self._parts.index.add(tx, record)
-        actor = self._parts.actor(self._caller)
+    def _commit(
+        self, tx: Transaction, record: InstanceRecord, study: Study
+    ) -> tuple[Added, bool]:
+        """Index and record, in one transaction; may be run again from nothing.
+
+        Returns what became of it, and whether its blob is needed.
+        """
+        parts = self._parts
+        parts.check_key(tx, record.key_id)
+        added = parts.index.add(tx, record)
+        actor = parts.actor(self._caller)
         if added.kind is Kind.OTHER:
             assert added.existing is not None  # that is what makes it OTHER
-            self._parts.index.quarantine(tx, record, added.existing)
-            event = self._parts.events.quarantined(
+            kept = parts.index.quarantine(tx, record, added.existing)
+            event = parts.events.quarantined(
                 actor,
                 study,
                 {
@@ -293,16 +379,16 @@ class Arrival:
                     "existing_sha256": added.existing.digest.hex(),
                 },
             )
-            self._parts.audit.append(tx, event)
-            return added
-        for event in self._parts.events.stored(
+            parts.audit.append(tx, event)
+            return added, kept.blob == record.blob
+        for event in parts.events.stored(
             actor,
             (study,),
             is_new=added.kind is Kind.NEW,
             service=self._announced.service,
         ):
-            self._parts.audit.append(tx, event)
-        return added
+            parts.audit.append(tx, event)
+        return added, added.kind is Kind.NEW
 
     def refuse(self, error: BaseException) -> None:
         """Record, once, that the instance was not taken, and why.
@@ -320,7 +406,7 @@ class Arrival:
                 SOPClass(self._announced.sop_class, 1, (self._announced.sop_instance,)),
             ),
         )
-        self._parts.try_to_record(
+        is_recorded = self._parts.try_to_record(
             *self._parts.events.stored(
                 self._parts.actor(self._caller),
                 (study,),
@@ -328,11 +414,58 @@ class Arrival:
                 service=self._announced.service,
             )
         )
+        if self._is_committed and is_recorded:
+            self._remove_unless_named()
+
+    def _remove_unless_named(self) -> None:
+        """Free a durable blob whose transaction failed, once that is sure.
+
+        A commit that failed may still be found in the log after a crash; a later
+        one that succeeded (the record of the refusal) has taken its place. When
+        nothing can be written, the next start decides (``recovery``).
+        """
+        with self._parts.database.read() as connection:
+            known = self._parts.index.known_blobs(connection, (self._name,))
+        if self._name not in known:
+            self._parts.blobs.delete(self._name)
+        self._is_committed = False
 
     def abandon(self) -> None:
         """Forget what came so far; harmless after ``finish``."""
         if self._writer is not None:
             self._writer.abandon()
+        if not self._is_committed:
+            self._give_key_back(is_named=False)
+
+    def _give_key_back(self, *, is_named: bool) -> None:
+        study_uid, self._taken = self._taken, None
+        if study_uid is not None:
+            self._keys.give_back(study_uid, is_named=is_named)
+
+
+def reaches(scope: Scope, header: Header, source: str) -> bool:
+    """Tell whether an instance that ``source`` brings is one of a scope's studies.
+
+    Judged by what the instance itself says: its study may not be known yet.
+    """
+    if scope.is_everything:
+        return True
+    physician = PersonName.parse(header.text("ReferringPhysicianName")).folded
+    wanted = (PersonName.parse(each).folded for each in scope.referring_physicians)
+    return (
+        (not scope.sources or source in scope.sources)
+        and (not scope.referring_physicians or physician in wanted)
+        and all(
+            not allowed or header.text(keyword) in allowed
+            for keyword, allowed in (
+                ("InstitutionName", scope.institutions),
+                ("InstitutionalDepartmentName", scope.departments),
+                ("Modality", scope.modalities),
+                ("PatientID", scope.patient_ids),
+                ("StudyInstanceUID", scope.study_uids),
+            )
+        )
+    )
 
 
 def study_of(header: Header, record: InstanceRecord) -> Study:

@@ -99,12 +99,17 @@ class Parts:
 
         self.database.write(work)
 
-    def try_to_record(self, *events: Event) -> None:
-        """Record what was refused anyway, so that it stays refused if this fails."""
+    def try_to_record(self, *events: Event) -> bool:
+        """Record what was refused anyway, so that it stays refused if this fails.
+
+        Returns whether it is on the record.
+        """
         try:
             self.record(*events)
         except LeadglassError as error:
             _LOG.error("a refusal could not be recorded: %s", error)
+            return False
+        return True
 
     def check_key(self, tx: Transaction, key_id: str) -> None:
         """Make sure, in the transaction that adds a row, that its key will last.

@@ -253,6 +253,7 @@ class DimseServer:
                     _reject_for_now(connection)
         except PeerError as error:
             _LOG.info("association ended: %s", error)
+            self._doorkeeper.knocks.count(visitor.address, f"aborted: {error}")
         finally:
             with self._lock:
                 self._connections.discard(connection)

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from leadglass.archive.caller import Caller
 from leadglass.dicom.sop_classes import FIND, GET, MOVE, VERIFICATION
 from leadglass.dicom.uids import UID
-from leadglass.errors import LeadglassError, PeerError
+from leadglass.errors import Damaged, LeadglassError, PeerError, Unavailable
 from leadglass.servers.dimse.connection import Connection
 from leadglass.wire.association import ReleaseRequested
 from leadglass.wire.dimse import (
@@ -56,6 +56,8 @@ class Failure:
     def of(cls, error: BaseException) -> "Failure":
         """Return what a peer may know of an error; a bug of ours is logged."""
         if isinstance(error, LeadglassError):
+            if isinstance(error, Unavailable | Damaged):
+                _LOG.warning("operation failed: %s", error)
             return cls(error.dimse_status, str(error))
         _LOG.error("operation failed: %s", type(error).__name__, exc_info=error)
         return cls(PROCESSING_FAILURE, "internal error")
