@@ -32,6 +32,7 @@ UNDEFINED: Final = 0xFFFF_FFFF
 ITEM: Final = 0xFFFE_E000
 ITEM_END: Final = 0xFFFE_E00D
 SEQUENCE_END: Final = 0xFFFE_E0DD
+DELIMITERS: Final = 0xFFFE  # the group of these
 
 # VRs with two reserved bytes and a length of 32 bits (PS3.5 §7.1.2).
 LONG_VRS: Final = frozenset(
@@ -282,14 +283,20 @@ class _Reader:
                 return
             yield item
 
-    def _elements(self, end: int, *, depth: int, is_implicit: bool) -> DataSet:
-        """Read elements up to ``end``, or to the end of an undefined item."""
+    def _elements(
+        self, end: int, *, depth: int, is_implicit: bool, needs_end: bool = False
+    ) -> DataSet:
+        """Read elements up to ``end``, or to the delimiter of an undefined item."""
         found = DataSet(is_little_endian=self._little)
         while self._at < end:
             tag = self._read_tag()
-            if tag == ITEM_END:
+            if tag >> 16 == DELIMITERS:
                 self._read_long()
-                return found
+                if tag != ITEM_END or not depth:
+                    raise BadData("a delimiter where none may be")
+                if needs_end:
+                    return found
+                continue  # at the end of a defined length: harmless
             self._count += 1
             if self._count > ELEMENTS_MAX:
                 raise BadData("a data set of too many elements")
@@ -299,6 +306,8 @@ class _Reader:
             found.elements[tag] = Element(
                 vr, self._value(vr, length, end, depth, is_implicit=is_implicit)
             )
+        if needs_end:
+            raise BadData("an item is cut short")
         return found
 
     def _vr_and_length(self, tag: int, *, is_implicit: bool) -> tuple[str, int]:
@@ -325,22 +334,30 @@ class _Reader:
             if vr not in {"SQ", "UN"} and not is_implicit:
                 raise BadData("a value of undefined length that is no sequence")
             # UN of undefined length is a sequence in Implicit VR (PS3.5 §6.2.2).
-            return self._items(end, depth, is_implicit=is_implicit or vr == "UN")
+            return self._items(
+                end, depth, is_implicit=is_implicit or vr == "UN", needs_end=True
+            )
         if length > end - self._at:
             raise BadData("an element is longer than what holds it")
         if vr == "SQ":
             return self._items(self._at + length, depth, is_implicit=is_implicit)
         return self._take(length)
 
-    def _items(self, end: int, depth: int, *, is_implicit: bool) -> tuple[DataSet, ...]:
+    def _items(
+        self, end: int, depth: int, *, is_implicit: bool, needs_end: bool = False
+    ) -> tuple[DataSet, ...]:
+        """Read items up to ``end``, or to the delimiter of an undefined sequence."""
         if depth >= DEPTH_MAX:
             raise BadData("sequences are nested too deeply")
         items = []
         while self._at < end:
             item = self._item(end, depth, is_implicit=is_implicit)
-            if item is None:
-                break
-            items.append(item)
+            if item is not None:
+                items.append(item)
+            elif needs_end:
+                return tuple(items)
+        if needs_end:
+            raise BadData("a sequence is cut short")
         return tuple(items)
 
     def _item(self, end: int, depth: int, *, is_implicit: bool) -> DataSet | None:
@@ -351,10 +368,13 @@ class _Reader:
             return None
         if tag != ITEM:
             raise BadData("something else than an item in a sequence")
-        item_end = end if length == UNDEFINED else self._at + length
+        is_undefined = length == UNDEFINED
+        item_end = end if is_undefined else self._at + length
         if item_end > end:
             raise BadData("an item is longer than its sequence")
-        return self._elements(item_end, depth=depth + 1, is_implicit=is_implicit)
+        return self._elements(
+            item_end, depth=depth + 1, is_implicit=is_implicit, needs_end=is_undefined
+        )
 
     def _read_tag(self) -> int:
         group, element = self._tag.unpack(self._take(4))
