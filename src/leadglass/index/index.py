@@ -121,9 +121,9 @@ class Index:
         return Totals(
             patients=patients,
             studies=row[0],
-            series=row[1] or 0,
-            instances=row[2] or 0,
-            blob_bytes=row[3] or 0,
+            series=int(row[1] or 0),
+            instances=int(row[2] or 0),
+            blob_bytes=int(row[3] or 0),
             quarantined=self.quarantined_count(connection),
         )
 
