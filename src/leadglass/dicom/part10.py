@@ -5,6 +5,7 @@ kept. What it was is told, so that it can be recorded.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from struct import Struct
 from typing import Final
 
@@ -41,6 +42,10 @@ _FIRST_GROUP_MAX: Final = 0x00FF
 
 _ELEMENT = Struct("<HH2sH")
 _LONG = Struct("<I")
+# Up to the value of the group length.
+_BEFORE_LENGTH: Final = (
+    bytes(PREAMBLE_BYTES) + PREFIX + _ELEMENT.pack(2, _GROUP_LENGTH & 0xFFFF, b"UL", 4)
+)
 _TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # dual personality, PS3.10
 
 
@@ -55,20 +60,30 @@ class FileMeta:
 
 
 def encode_part10_header(meta: FileMeta) -> bytes:
-    """Return preamble, prefix and group 0002 of a file that we write."""
-    values = DataSet()
-    values.set(_VERSION, "OB", b"\0\1")
-    values.set(_SOP_CLASS, "UI", meta.sop_class.encode("ascii"))
-    values.set(_SOP_INSTANCE, "UI", meta.sop_instance.encode("ascii"))
-    values.set(_TRANSFER_SYNTAX, "UI", meta.transfer_syntax.encode("ascii"))
-    values.set(_IMPLEMENTATION, "UI", IMPLEMENTATION_CLASS_UID.encode("ascii"))
-    values.set(_IMPLEMENTATION_NAME, "SH", IMPLEMENTATION_VERSION_NAME.encode("ascii"))
-    if meta.source_ae:
-        values.set(_SOURCE_AE, "AE", meta.source_ae.encode("ascii"))
-    group = values.encode(EXPLICIT_VR_LE)
-    length = DataSet()
-    length.set(_GROUP_LENGTH, "UL", _LONG.pack(len(group)))
-    return bytes(PREAMBLE_BYTES) + PREFIX + length.encode(EXPLICIT_VR_LE) + group
+    """Return preamble, prefix and group 0002 of a file that we write. HOT."""
+    before, after = _around_instance(
+        meta.sop_class, meta.transfer_syntax, meta.source_ae
+    )
+    instance = DataSet()
+    instance.set(_SOP_INSTANCE, "UI", meta.sop_instance.encode("ascii"))
+    group = before + instance.encode(EXPLICIT_VR_LE) + after
+    return _BEFORE_LENGTH + _LONG.pack(len(group)) + group
+
+
+@lru_cache(maxsize=256)  # what a node receives: some classes from some devices
+def _around_instance(
+    sop_class: UID, transfer_syntax: UID, source_ae: str | None
+) -> tuple[bytes, bytes]:
+    """Return what stands before and after the SOP Instance UID."""
+    before, after = DataSet(), DataSet()
+    before.set(_VERSION, "OB", b"\0\1")
+    before.set(_SOP_CLASS, "UI", sop_class.encode("ascii"))
+    after.set(_TRANSFER_SYNTAX, "UI", transfer_syntax.encode("ascii"))
+    after.set(_IMPLEMENTATION, "UI", IMPLEMENTATION_CLASS_UID.encode("ascii"))
+    after.set(_IMPLEMENTATION_NAME, "SH", IMPLEMENTATION_VERSION_NAME.encode("ascii"))
+    if source_ae:
+        after.set(_SOURCE_AE, "AE", source_ae.encode("ascii"))
+    return before.encode(EXPLICIT_VR_LE), after.encode(EXPLICIT_VR_LE)
 
 
 class Part10Reader:
