@@ -1,8 +1,9 @@
 """The DICOM JSON model (PS3.18 Annex F) of the attributes that are kept."""
 
 import math
+import re
+import struct
 from collections.abc import Iterable, Mapping
-from struct import Struct
 from typing import Any, Final
 
 from leadglass.dicom.charsets import encode_text
@@ -13,9 +14,15 @@ Json = dict[str, Any]
 
 _INTEGERS: Final = frozenset({"IS", "SL", "SS", "SV", "UL", "US", "UV"})
 _DECIMALS: Final = frozenset({"DS", "FD", "FL"})
-
-
-_LAYOUTS: Final = {vr: Struct("<" + code) for vr, code in NUMBERS.items()}
+# As the standard writes them (PS3.5 §6.2); Python's would take ``1_000``. Longer ones
+# than these are none, and cost more to read than they are worth.
+_INTEGER = re.compile(r"[+-]?\d{1,20}", re.ASCII)
+_DECIMAL = re.compile(
+    r"[+-]?(\d{1,20}(\.\d{0,20})?|\.\d{1,20})([eE][+-]?\d{1,3})?", re.ASCII
+)
+_TAG = re.compile(r"[0-9A-Fa-f]{8}", re.ASCII)
+_TAG_LAYOUT: Final = struct.Struct("<HH")
+_LAYOUTS: Final = {vr: struct.Struct("<" + code) for vr, code in NUMBERS.items()}
 
 
 def element_json(
@@ -68,12 +75,9 @@ def _number(vr: str, text: str) -> int | float | str | None:
     """Return a number; what is none stays text (PS3.18 §F.2.3, IS and DS)."""
     if not text:
         return None
-    try:
-        if vr in _INTEGERS:
-            return int(text)
-        number = float(text)
-    except ValueError:
-        return text
+    if vr in _INTEGERS:
+        return int(text) if _INTEGER.fullmatch(text) else text
+    number = float(text) if _DECIMAL.fullmatch(text) else math.inf
     return number if math.isfinite(number) else text
 
 
@@ -90,8 +94,8 @@ def _text(value: object) -> str:
     if isinstance(value, Mapping):
         groups = [str(value.get(group, "")) for group in GROUPS]
         return "=".join(groups).rstrip("=")
-    if isinstance(value, float) and value.is_integer():
-        return f"{value:g}" if abs(value) < 1e15 else repr(value)
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))  # 16 characters is all that a DS may have
     return str(value)
 
 
@@ -108,6 +112,8 @@ def element_of(entry: Mapping[str, Any], charsets: tuple[str, ...]) -> Element:
     texts = texts_of(entry)
     if vr in NUMBERS:
         return Element(vr, _numbers(vr, texts))
+    if vr == "AT":
+        return Element(vr, b"".join(_tag(text) for text in texts))
     text = "\\".join(texts)
     raw = encode_text(text, vr, charsets)
     if raw is None:
@@ -116,9 +122,23 @@ def element_of(entry: Mapping[str, Any], charsets: tuple[str, ...]) -> Element:
 
 
 def _numbers(vr: str, texts: Iterable[str]) -> bytes:
+    """Return binary values; none, if one is no such number.
+
+    A data set may give an attribute in another representation than the table, and
+    then hold more than fits: that must not end a query that finds it.
+    """
     from_text = float if vr in _DECIMALS else int
     layout = _LAYOUTS[vr]
-    return b"".join(layout.pack(from_text(text)) for text in texts if text)
+    try:
+        return b"".join(layout.pack(from_text(text)) for text in texts if text)
+    except (ValueError, OverflowError, struct.error):
+        return b""
+
+
+def _tag(text: str) -> bytes:
+    if not _TAG.fullmatch(text):
+        return b""
+    return _TAG_LAYOUT.pack(int(text[:4], 16), int(text[4:], 16))
 
 
 def data_set_of(
