@@ -206,7 +206,7 @@ class Node:
                 f"the data folder cannot be made: {error.strerror}"
             ) from error
         keyring, created = _keyring(config, layout)
-        FolderBlobs.create(layout.vault).close()
+        _make_vault(layout)
         if not layout.authority.exists():
             Authority.create(
                 layout.authority, keyring.derive("authority"), config.tls.node_names
@@ -329,6 +329,16 @@ def _keyring(config: Config, layout: Layout) -> tuple[Keyring, bool]:
     if isinstance(master, KeyFile) and not config.master_key_file.exists():
         master.create()
     return Keyring.create(layout.keys, master), True
+
+
+def _make_vault(layout: Layout) -> None:
+    """Make the vault of a new node; that of an old one must be there."""
+    try:
+        FolderBlobs.open(layout.vault).close()
+    except Misconfigured:
+        if layout.database.exists():
+            raise  # a disk that is not mounted must not look like an empty archive
+        FolderBlobs.create(layout.vault).close()
 
 
 def _open_database(
