@@ -44,9 +44,30 @@ def _storage() -> Mapping[UID, str]:
     )
 
 
+# All that PS3.6 has, retired ones included. Those of ``NON_PATIENT`` are among them,
+# since they may be negotiated, but none of their instances can be kept: the archive is
+# made of studies, and what has no Study Instance UID is refused as it arrives.
 STORAGE: Mapping[UID, str] = _storage()
+
+# Storage of objects that belong to no patient, and so to no study (PS3.4 Annex GG).
+NON_PATIENT: Mapping[UID, str] = MappingProxyType(
+    {
+        UID(uid): STORAGE[UID(uid)]
+        for uid in (
+            "1.2.840.10008.5.1.4.1.1.200.1",
+            "1.2.840.10008.5.1.4.1.1.200.3",
+            "1.2.840.10008.5.1.4.1.1.200.7",
+            "1.2.840.10008.5.1.4.1.1.201.1",
+            "1.2.840.10008.5.1.4.38.1",
+            "1.2.840.10008.5.1.4.39.1",
+            "1.2.840.10008.5.1.4.43.1",
+            "1.2.840.10008.5.1.4.44.1",
+            "1.2.840.10008.5.1.4.45.1",
+        )
+    }
+)
 
 
 def is_storage(uid: UID) -> bool:
-    """Tell whether instances of a standard SOP class are stored."""
+    """Tell whether a SOP class is one of the standard's for storage."""
     return uid in STORAGE

@@ -3,7 +3,7 @@
 from pydicom._uid_dict import UID_dictionary
 
 from leadglass.dicom import sop_classes
-from leadglass.dicom.sop_classes import STORAGE, is_storage
+from leadglass.dicom.sop_classes import NON_PATIENT, STORAGE, is_storage
 from leadglass.dicom.uids import UID
 
 CLASSES = {
@@ -40,3 +40,18 @@ def test_constants_are_the_classes_that_they_name() -> None:
 def test_retired_and_private_ones() -> None:
     assert is_storage(UID("1.2.840.10008.5.1.4.1.1.5"))  # NM, retired
     assert not is_storage(UID("1.3.12.2.1107.5.9.1"))  # a maker's own
+
+
+def test_classes_without_a_patient_are_told() -> None:
+    """The table of PS3.4 Annex GG.3."""
+    assert set(NON_PATIENT.values()) == {
+        "CT Defined Procedure Protocol Storage",
+        "Color Palette Storage",
+        "Generic Implant Template Storage",
+        "Hanging Protocol Storage",
+        "Implant Assembly Template Storage",
+        "Implant Template Group Storage",
+        "Inventory Storage",
+        "Protocol Approval Storage",
+        "XA Defined Procedure Protocol Storage",
+    }
