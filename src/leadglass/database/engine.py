@@ -238,7 +238,7 @@ class Database:
             if leads:
                 self._leader = get_ident()
         if not leads:
-            job.bell.acquire()  # rung when done, or when it is our turn to lead
+            self._wait(job)
         if not job.is_done:
             self._lead()
         return job.outcome()
@@ -284,6 +284,32 @@ class Database:
         self._readers.dispose()
         self._writers.dispose()
 
+    def _wait(self, job: _Job[Any]) -> None:
+        """Wait until the job is done, or it is its turn to lead.
+
+        When the wait is interrupted (Ctrl-C at a command), a job that waits is
+        taken back, and a lead that was handed to it goes on to the next.
+        """
+        try:
+            job.bell.acquire()
+        except BaseException:
+            with self._mutex:
+                if job in self._queue:
+                    leads = self._leader == _HANDED_ON and self._queue[0] is job
+                    self._queue.remove(job)
+                    if leads:
+                        self._hand_on()
+            raise
+
+    def _hand_on(self) -> None:
+        """Let the first that waits lead, or nobody; holds ``_mutex``."""
+        if self._queue:
+            self._leader = _HANDED_ON
+            self._queue[0].bell.release()
+        else:
+            self._leader = None
+            self._idle.notify_all()
+
     def _lead(self) -> None:
         """Commit what waits, our own work first; then hand the lead on."""
         with self._mutex:
@@ -294,12 +320,10 @@ class Database:
             self._commit(jobs)
         finally:
             with self._mutex:
-                if self._queue:
-                    self._leader = _HANDED_ON
-                    self._queue[0].bell.release()
-                else:
-                    self._leader = None
-                    self._idle.notify_all()
+                self._hand_on()
+            for job in jobs:
+                if not job.is_done:  # an interrupt came in between
+                    job.finish(Unavailable("database: interrupted"))
             for job in jobs[1:]:
                 job.bell.release()
 

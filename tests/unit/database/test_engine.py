@@ -347,6 +347,48 @@ def test_more_waiting_than_the_limit_are_told_to_come_back(
         database.write(note("x"))
 
 
+# The main thread waits behind another's work and is interrupted; then it writes.
+INTERRUPTED = """
+import os, signal, sys, threading
+from pathlib import Path
+from leadglass.database.engine import Database
+database = Database.open(Path(sys.argv[1]), bytes(range(32)), create=True)
+holds, goes_on = threading.Event(), threading.Event()
+other = threading.Thread(
+    target=database.write, args=(lambda tx: holds.set() or goes_on.wait(30),)
+)
+other.start()
+holds.wait(30)
+
+def interrupt():
+    while not database._queue:
+        pass
+    os.kill(os.getpid(), signal.SIGINT)
+
+threading.Thread(target=interrupt).start()
+try:
+    database.write(lambda tx: print("must not run", flush=True))
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+goes_on.set()
+other.join()
+print(database.write(lambda tx: "written"), flush=True)
+database.close()
+"""
+
+
+def test_an_interrupted_wait_leaves_the_queue_and_others_write(path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, str(path)],
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.stdout.split("\n") == ["interrupted", "written", ""]
+
+
 def test_threads_lose_nothing(database: Database) -> None:
     def write(thread: int) -> None:
         for number in range(50):
