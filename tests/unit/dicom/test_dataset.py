@@ -212,6 +212,11 @@ SAME = {
 }
 
 
+SAME["delimiters that defined lengths make needless"] = element(
+    REQUESTS, "SQ", implicit(ITEM, INNER + implicit(ITEM_END)) + implicit(SEQUENCE_END)
+)
+
+
 @pytest.mark.parametrize("raw", SAME.values(), ids=list(SAME))
 def test_sequences_of_defined_and_undefined_length(raw: bytes) -> None:
     data_set = DataSet.decode(raw + element(0x0040_A043, "SQ"))
@@ -268,6 +273,12 @@ REFUSED = {
     "unknown representation": element(PATIENT_ID, "ZZ", b"P1"),
     "twice": element(PATIENT_ID, "LO", b"P1") * 2,
     "no sequence": element(PATIENT_ID, "LO", b"P1") + implicit(SEQUENCE_END),
+    "end of an item at the top": implicit(ITEM_END) + element(PATIENT_ID, "LO", b"P1"),
+    "an item at the top": implicit(ITEM, INNER),
+    "end of the sequence in an item": element(
+        REQUESTS, "SQ", implicit(ITEM, INNER + implicit(SEQUENCE_END))
+    ),
+    "an item without end": element(REQUESTS, "SQ", implicit(ITEM, INNER, UNDEFINED)),
     "item overruns": element(REQUESTS, "SQ", implicit(ITEM, INNER, 100)),
     "no item": element(REQUESTS, "SQ", implicit(PATIENT_ID, b"P1")),
     "undefined, and no sequence": element(0x0042_0011, "OB", b"", UNDEFINED),
