@@ -158,6 +158,7 @@ class Database:
         self._is_closed = False
         self._mutex = Lock()
         self._idle = Condition(self._mutex)
+        self._writer: Connection | None = None  # the leader's, kept between commits
         self._watcher: Connection | None = None
         self._watching = Lock()
 
@@ -281,6 +282,7 @@ class Database:
             if self._watcher is not None:
                 self._watcher.close()
                 self._watcher = None
+        self._drop_writer()
         self._readers.dispose()
         self._writers.dispose()
 
@@ -355,8 +357,11 @@ class Database:
         """Run the jobs' works in one transaction; undo all when one fails."""
         position: int | None = None
         try:
-            with self._writers.connect() as connection, connection.begin():
-                transaction = Transaction(connection)
+            if self._writer is None:
+                # Asking the pool for it each time takes as long as the inserts.
+                self._writer = self._writers.connect()
+            with self._writer.begin():
+                transaction = Transaction(self._writer)
                 for position, job in enumerate(jobs):  # noqa: B007  # for the except
                     job.result = job.work(transaction)
                 position = None
@@ -366,8 +371,18 @@ class Database:
             is_of_store = translated is not error and isinstance(
                 translated, Unavailable
             )
+            if translated is not error:
+                self._drop_writer()  # whatever state the file left it in
             return _Failure(translated, position, is_of_store=is_of_store)
         return None
+
+
+    def _drop_writer(self) -> None:
+        """Close the leader's connection; the next leader opens another."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with suppress(exc.SQLAlchemyError, driver.Error):
+                writer.close()
 
 
 @dataclass(frozen=True, slots=True)
