@@ -1,0 +1,59 @@
+"""The command line: one file per command, each loaded only when it is called.
+
+``commands`` is the table of everything that can be typed; parser, help and the
+reference page are made from it. A command's function takes a ``Session`` and gives
+back an ``Answer``; ``main`` alone prints, and turns errors into exit codes.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from leadglass.cli.failures import (
+    INTERRUPTED,
+    PIPE_CLOSED,
+    UsageError,
+    failure_of,
+    tell,
+)
+from leadglass.cli.parser import parse
+
+# Whatever a command writes (keys, exported images) is its owner's alone.
+_UMASK = 0o077
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code (see docs/reference/exit-codes.md)."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    # What was asked for is needed before parsing: a usage error has a form too.
+    as_json = "--json" in given
+    os.umask(_UMASK)
+    try:
+        return _run(given)
+    except SystemExit as ended:  # --help and --version
+        return int(ended.code or 0)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read us has enough; Python must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    except Exception as error:  # noqa: BLE001  # the last line of defence
+        return tell(failure_of(error), as_json=as_json)
+
+
+def _run(given: list[str]) -> int:
+    command, arguments = parse(given)
+    if command is None:
+        raise UsageError("no command given", "leadglass --help lists them")
+    # Only now what the command needs: `leadglass --help` must answer at once.
+    session_module = importlib.import_module("leadglass.cli.session")
+    module_name, _, function = command.handler.partition(":")
+    module = importlib.import_module(f"leadglass.cli.{module_name}")
+    session = session_module.Session.of_process(arguments)
+    answer = getattr(module, function)(session)
+    if answer is not None:
+        session.say(answer)
+    sys.stdout.flush()
+    return 0 if answer is None else int(answer.exit_code)

@@ -1,0 +1,541 @@
+"""Everything that can be typed, as one table.
+
+Parser, help, ``docs/reference/commands.md`` and its test are made from it. Handlers
+are named, not imported: a command loads what it needs, and nothing else.
+"""
+
+from argparse import SUPPRESS
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One option or operand.
+
+    Attributes:
+        names: ``("--out",)`` or ``("study",)``.
+        help: What it is for, in a line.
+        keywords: What ``argparse`` needs to know beside.
+    """
+
+    names: tuple[str, ...]
+    help: str
+    keywords: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def usage(self) -> str:
+        """How it is written."""
+        name, metavar = self.names[0], str(self.keywords.get("metavar", ""))
+        if not name.startswith("-"):
+            name, metavar = metavar or name.upper(), ""
+        many = self.keywords.get("nargs") == "+"
+        return f"{name} {metavar}".strip() + ("…" if many else "")
+
+    @property
+    def is_required(self) -> bool:
+        """Whether the command does nothing without it."""
+        if self.names[0].startswith("-"):
+            return bool(self.keywords.get("required"))
+        return self.keywords.get("nargs") != "?"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One command.
+
+    Attributes:
+        name: As typed, with its group: ``devices enrol``.
+        help: What it does, in a line.
+        handler: ``module:function`` in this package.
+        arguments: What it takes beside ``COMMON``.
+        details: What else one must know; shown by ``--help``.
+        answer: The keys of the object that ``--json`` prints.
+    """
+
+    name: str
+    help: str
+    handler: str
+    arguments: tuple[Argument, ...] = ()
+    details: str = ""
+    answer: tuple[str, ...] = ()
+
+
+def _flag(name: str, text: str) -> Argument:
+    return Argument((name,), text, MappingProxyType({"action": "store_true"}))
+
+
+def _option(name: str, metavar: str, text: str, **keywords: Any) -> Argument:
+    return Argument((name,), text, MappingProxyType({"metavar": metavar, **keywords}))
+
+
+def _many(name: str, metavar: str, text: str, **keywords: Any) -> Argument:
+    """Declare an option that may be given again, and takes several values."""
+    return _option(
+        name, metavar, text, nargs="+", action="extend", default=[], **keywords
+    )
+
+
+def _operand(name: str, text: str, **keywords: Any) -> Argument:
+    return Argument(
+        (name,), text, MappingProxyType({"metavar": name.upper(), **keywords})
+    )
+
+
+# Before or behind the command; left out they must not undo what stood before it.
+COMMON: Final = (
+    Argument(
+        ("--json",),
+        "print one JSON object instead of text",
+        MappingProxyType({"action": "store_true", "default": SUPPRESS}),
+    ),
+    Argument(
+        ("--home",),
+        "the data folder (default: LEADGLASS_HOME, else ~/.local/share/leadglass)",
+        MappingProxyType({"metavar": "FOLDER", "default": SUPPRESS}),
+    ),
+)
+
+GROUPS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "devices": "the devices that may speak to this node",
+        "studies": "what the archive holds",
+        "quarantine": "instances that were kept aside",
+        "audit": "the record of everything that happened",
+        "keys": "the keys that open this node",
+        "authority": "the certificate authority of this node",
+    }
+)
+
+_STUDY = _operand(
+    "study", "Study Instance UID, or the short id that `studies list` shows"
+)
+_WITH_PATIENT = _flag("--with-patient", "print names and other data of patients too")
+_YES = _flag("--yes", "do not ask; for scripts")
+_DIMSE = _option(
+    "--dimse", "HOST:PORT", "where to listen for DICOM over TLS (dimse.listen)"
+)
+_REASON = _option("--reason", "TEXT", "why; it goes on the audit record")
+_REASON_NEEDED = _option(
+    "--reason", "TEXT", "why; it goes on the audit record", required=True
+)
+_AE = "AE title that the device calls itself; may be several"
+_FROM = "network or address that the device comes from, as 10.4.0.0/24; may be several"
+_MAY = "right to give: echo, store, find, move, get; may be several"
+_SCOPE = _option("--scope", "TEXT", "which studies it reaches, as modality=CT,MR")
+_TO = _option("--to", "HOST:PORT", "where it is sent to (C-MOVE destination)")
+_CSR = _option(
+    "--csr", "FILE", "certificate request (PEM) of a device that keeps its own key"
+)
+_DEVICE = _operand("name", "name of the device")
+_DEVICE_KEYS = (
+    "name", "status", "ae_titles", "networks", "rights", "scope", "destination",
+    "has_tls", "enrolled_at", "renewed_at", "not_after", "certificate",
+    "unsafe_plaintext", "revocation",
+)  # fmt: skip
+_STUDY_KEYS = ("studies", "series", "instances", "archive", "items")
+
+_NODE: Final = (
+    Command(
+        name="init",
+        help="make the data folder, its keys and its certificate authority",
+        details="May be repeated: what is there stays as it is. `serve` does it too.",
+        handler="init:run",
+        answer=(
+            "created",
+            "home",
+            "master_key",
+            "administrator",
+            "one_time_secret",
+            "ae_title",
+            "root_sha256",
+            "ca_file",
+        ),
+    ),
+    Command(
+        name="serve",
+        help="serve until SIGTERM or Ctrl-C; the first start initialises",
+        details="With --json it prints one line when it listens, with the event "
+        "`ready`. On SIGTERM it finishes what is in flight and exits with 0.",
+        handler="serve:run",
+        arguments=(_DIMSE,),
+        answer=(
+            "event",
+            "dimse",
+            "unsafe_plaintext",
+            "ae_title",
+            "home",
+            "pid",
+            "version",
+            "created",
+            "administrator",
+            "one_time_secret",
+            "recovered",
+        ),
+    ),
+    Command(
+        name="demo",
+        help="serve an archive that is filled with example studies first",
+        details="The studies come from the package pydicom-data. Without --home the "
+        "archive is one of its own, beside yours.",
+        handler="demo:run",
+        arguments=(_DIMSE,),
+        answer=("as `serve`, with imported",),
+    ),
+    Command(
+        name="status",
+        help="show how this node is",
+        handler="status:run",
+        answer=(
+            "version",
+            "home",
+            "ae_title",
+            "serving",
+            "listen",
+            "patients",
+            "studies",
+            "series",
+            "instances",
+            "bytes",
+            "quarantined",
+            "devices",
+            "audit_records",
+            "free_bytes",
+            "expiring",
+            "weaknesses",
+        ),
+    ),
+    Command(
+        name="check",
+        help="look for everything that is wrong with settings, keys, rules and dates",
+        details="Tells all problems at once, each with its remedy, and every setting "
+        "that weakens a protection. Exit code 2 if there is a problem.",
+        handler="check:run",
+        answer=("problems", "warnings", "weaknesses", "checked"),
+    ),
+    Command(
+        name="settings",
+        help="show every setting: value, default, what it means",
+        handler="settings:run",
+        arguments=(
+            _flag("--file", "print the commented settings file with all defaults"),
+        ),
+        answer=("settings",),
+    ),
+)
+
+_DEVICES: Final = (
+    Command(
+        name="devices enrol",
+        help="let a device in: make its certificate, say what to set on it",
+        details="Works with and without a running node. Writes key.pem, cert.pem and "
+        "ca.pem; the node keeps no copy of the key.",
+        handler="devices:enrol",
+        arguments=(
+            _DEVICE,
+            _many("--ae", "TITLE", _AE, required=True),
+            _many("--from", "CIDR", _FROM, dest="networks"),
+            _many("--may", "RIGHT", _MAY, required=True),
+            _TO,
+            _SCOPE,
+            _CSR,
+            _option("--out", "FOLDER", "where the device's files go"),
+            _option(
+                "--unsafe-plaintext",
+                "ADDRESS",
+                "the one address from which, or to which, it speaks without TLS; "
+                "needs --reason and --until",
+            ),
+            _option("--reason", "TEXT", "why it must do without TLS"),
+            _option("--until", "DATE", "last day without TLS, at most a year from now"),
+        ),
+        answer=("device", "files", "node"),
+    ),
+    Command(
+        name="devices list",
+        help="list the devices",
+        handler="devices:list_all",
+        answer=("devices", "active", "revoked", "items"),
+    ),
+    Command(
+        name="devices show",
+        help="show one device",
+        handler="devices:show",
+        arguments=(_DEVICE,),
+        answer=_DEVICE_KEYS,
+    ),
+    Command(
+        name="devices change",
+        help="give a device other titles, networks, rights, scope or destination",
+        details="What is not named stays. A list that is named replaces the old one.",
+        handler="devices:change",
+        arguments=(
+            _DEVICE,
+            _many("--ae", "TITLE", _AE),
+            _many("--from", "CIDR", _FROM, dest="networks"),
+            _many("--may", "RIGHT", _MAY),
+            _TO,
+            _SCOPE,
+        ),
+        answer=("device",),
+    ),
+    Command(
+        name="devices renew",
+        help="give a device a new certificate; the old one works for 14 days yet",
+        handler="devices:renew",
+        arguments=(
+            _DEVICE,
+            _option("--out", "FOLDER", "where the device's files go", required=True),
+            _CSR,
+        ),
+        answer=("device", "files", "node"),
+    ),
+    Command(
+        name="devices revoke",
+        help="shut a device out, from its next association on",
+        handler="devices:revoke",
+        arguments=(_DEVICE, _REASON_NEEDED),
+        answer=("device",),
+    ),
+)
+
+_ARCHIVE: Final = (
+    Command(
+        name="import",
+        help="take in files, folders, ZIP files and DICOMDIR media",
+        details="Goes on where it was interrupted. What is no DICOM is counted. "
+        "Exit code 1 if something could not be taken.",
+        handler="importing:run",
+        arguments=(
+            _operand("path", "file, folder, ZIP file or DICOMDIR", nargs="+"),
+            _flag("--fresh", "look at everything again, also what was finished"),
+            _flag("--list-skipped", "name what was not taken, and why"),
+        ),
+        answer=(
+            "files",
+            "stored",
+            "already_here",
+            "unchanged",
+            "set_aside",
+            "failed",
+            "missing",
+            "not_dicom",
+            "bytes",
+            "preambles_cleared",
+            "is_whole",
+            "skipped (with --list-skipped)",
+        ),
+    ),
+    Command(
+        name="export",
+        help="write a study to a folder or a ZIP file, as DICOM files with DICOMDIR",
+        handler="export:run",
+        arguments=(
+            _STUDY,
+            _option("--out", "PATH", "folder or file to make", required=True),
+            _flag("--zip", "one ZIP file instead of a folder"),
+            _flag("--no-dicomdir", "leave out the DICOMDIR"),
+        ),
+        answer=("study_uid", "out", "instances", "bytes", "left_out", "is_whole"),
+    ),
+    Command(
+        name="studies list",
+        help="list the studies: dates, modalities and counts",
+        details="Counts are of what is listed; `archive` has those of everything. "
+        "The questions and the studies in the answer go on the audit record.",
+        handler="studies:list_all",
+        arguments=(
+            _option("--since", "DATE", "study date from this day on, YYYY-MM-DD"),
+            _option("--until", "DATE", "study date up to this day"),
+            _option("--modality", "CODE", "with series of this modality"),
+            _option("--limit", "N", "at most so many, the newest first", type=int),
+            _WITH_PATIENT,
+        ),
+        answer=_STUDY_KEYS,
+    ),
+    Command(
+        name="studies show",
+        help="show one study and its series",
+        handler="studies:show",
+        arguments=(_STUDY, _WITH_PATIENT),
+        answer=("study", "series"),
+    ),
+    Command(
+        name="erase",
+        help="destroy a study and its key, so that backups of it cannot be read either",
+        handler="erase:run",
+        arguments=(_STUDY, _REASON_NEEDED, _YES),
+        answer=("study_uid", "blobs", "keys"),
+    ),
+    Command(
+        name="quarantine list",
+        help="list what was kept aside: other bytes under a known SOP Instance UID",
+        handler="quarantine:list_all",
+        answer=("quarantined", "items"),
+    ),
+    Command(
+        name="verify",
+        help="check every stored byte against its seal and its hash",
+        details="Repairs nothing. Exit code 5 if something is damaged.",
+        handler="verify:run",
+        answer=("instances", "bytes", "damaged", "orphans", "damages"),
+    ),
+    Command(
+        name="rebuild",
+        help="make the index anew from the vault alone; the node must not serve",
+        handler="rebuild:run",
+        answer=("blobs", "instances", "set_aside", "damaged"),
+    ),
+)
+
+_AUDIT: Final = (
+    Command(
+        name="audit list",
+        help="list records; that it was read goes on the record too",
+        details="Patients are left out unless --with-patient is given.",
+        handler="audit:list_records",
+        arguments=(
+            _option("--since", "TIME", "from then on; YYYY-MM-DD or with THH:MM:SS"),
+            _option("--until", "TIME", "before then"),
+            _option("--event", "CODE", "code or name, as 110112 or query"),
+            _option("--user", "NAME", "device or person"),
+            _option("--address", "ADDRESS", "network address"),
+            _option("--study", "UID", "Study Instance UID"),
+            _option(
+                "--patient",
+                "ID",
+                "Patient ID; - reads it from standard input, so that no list of "
+                "processes shows it",
+            ),
+            _option("--limit", "N", "at most so many (default 100)", type=int),
+            _flag("--oldest-first", "in the order of the record"),
+            _WITH_PATIENT,
+        ),
+        answer=("records", "size", "more", "items"),
+    ),
+    Command(
+        name="audit verify",
+        help="recompute the whole record and name every change",
+        details="Exit code 5 if something is not as it was signed.",
+        handler="audit:verify",
+        arguments=(
+            _many(
+                "--witnessed",
+                "FILE",
+                "checkpoint of this record that was kept elsewhere",
+            ),
+        ),
+        answer=(
+            "intact",
+            "records",
+            "size",
+            "root",
+            "checkpoints",
+            "findings",
+            "remarks",
+        ),
+    ),
+    Command(
+        name="audit prove",
+        help="write the proof that one record is in the log",
+        handler="audit:prove",
+        arguments=(
+            _operand("number", "number of the record", type=int),
+            _flag("--disclose", "put the record itself in, with whom it names"),
+            _option("--out", "FILE", "where to write it (default: standard output)"),
+        ),
+        answer=("number", "proof", "out"),
+    ),
+    Command(
+        name="audit verify-proof",
+        help="check a proof; with --key it needs no data folder",
+        details="Exit code 5 if it proves nothing.",
+        handler="audit:verify_proof",
+        arguments=(
+            _operand("file", "the proof; - for standard input"),
+            _option(
+                "--key", "FILE", "public key (PEM) of the log; default: this node's"
+            ),
+        ),
+        answer=("proven", "number", "time", "event", "size", "origin", "record"),
+    ),
+    Command(
+        name="audit key",
+        help="print the public key that verifies proofs and checkpoints",
+        handler="audit:key",
+        answer=("origin", "pem", "verifier_key"),
+    ),
+)
+
+_KEYS: Final = (
+    Command(
+        name="keys show",
+        help="show where the master key is and what the keyring holds",
+        handler="keys:show",
+        answer=(
+            "source",
+            "master_key",
+            "generation",
+            "study_keys",
+            "rotation_is_unfinished",
+        ),
+    ),
+    Command(
+        name="keys rotate",
+        help="change the master key and wrap every study key anew; blobs stay",
+        handler="keys:rotate",
+        arguments=(
+            _option(
+                "--new-secret-file",
+                "FILE",
+                "the new passphrase, or the new key of a systemd credential; a key "
+                "file is made anew without it",
+            ),
+        ),
+        answer=("generation", "rewrapped", "dropped_wrapping_keys", "damaged", "todo"),
+    ),
+    Command(
+        name="authority show",
+        help="show root, issuing and node certificates and when they end",
+        handler="authority:show",
+        answer=(
+            "root_sha256",
+            "root_is_online",
+            "node_names",
+            "certificates",
+            "revoked",
+            "ca_file",
+            "crl_file",
+        ),
+    ),
+    Command(
+        name="authority take-root-offline",
+        help="move the root's private key, sealed, to a file on another medium",
+        handler="authority:take_root_offline",
+        arguments=(_operand("file", "file to make"),),
+        answer=("root_is_online", "file"),
+    ),
+    Command(
+        name="authority bring-root-online",
+        help="copy the root's private key back",
+        handler="authority:bring_root_online",
+        arguments=(_operand("file", "the file that holds it"),),
+        answer=("root_is_online", "file"),
+    ),
+    Command(
+        name="authority renew-issuing",
+        help="prolong the issuing certificate; the root must be online",
+        handler="authority:renew_issuing",
+        answer=("not_after",),
+    ),
+    Command(
+        name="authority renew-node",
+        help="make a new certificate for this node, with tls.node_names",
+        handler="authority:renew_node",
+        answer=("not_after", "node_names"),
+    ),
+)
+
+COMMANDS: Final = (*_NODE, *_DEVICES, *_ARCHIVE, *_AUDIT, *_KEYS)
