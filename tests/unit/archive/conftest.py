@@ -1,6 +1,8 @@
 """A whole node in a folder, in this process: nothing is faked."""
 
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.fileset import FileSet
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -235,6 +238,18 @@ def data_set_of(file: bytes) -> bytes:
     reader = Part10Reader()
     found = reader.feed(file)
     return reader.finish() if found is None else found
+
+
+@contextmanager
+def file_set(path: Path) -> Iterator[FileSet]:
+    """Open a File-set, and clear away the folder that it makes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # it makes two, and loses one
+        found = FileSet(path)
+    try:
+        yield found
+    finally:
+        found._stage["t"].cleanup()
 
 
 @pytest.fixture
