@@ -52,7 +52,7 @@ from leadglass.audit.builders import Node as NodeName
 from leadglass.audit.log import AuditLog
 from leadglass.config import Config
 from leadglass.database.engine import Database
-from leadglass.database.migrations import upgrade
+from leadglass.database.revision import is_current
 from leadglass.dicom.aetitle import AETitle
 from leadglass.errors import LeadglassError, Misconfigured, Unavailable
 from leadglass.identity.administrators import FIRST_NAME, Administrators
@@ -212,7 +212,7 @@ class Node:
                 layout.authority, keyring.derive("authority"), config.tls.node_names
             )
         with closing(_open_database(layout, keyring, create=True)) as database:
-            upgrade(database)
+            _migrate(database)
             secret = database.write(Administrators().create_first)
         return Initialised(
             home=config.home,
@@ -240,7 +240,7 @@ class Node:
         config, layout = self.config, self.layout
         self.keyring = Keyring.open(layout.keys, master_key_of(config))
         self.database = self._later(_open_database(layout, self.keyring))
-        upgrade(self.database)
+        _migrate(self.database)
         folder = self._later(FolderBlobs.open(layout.vault))
         self.authority = Authority.open(
             layout.authority, self.keyring.derive("authority")
@@ -345,6 +345,15 @@ def _open_database(
     layout: Layout, keyring: Keyring, *, create: bool = False
 ) -> Database:
     return Database.open(layout.database, keyring.derive("database"), create=create)
+
+
+def _migrate(database: Database) -> None:
+    """Bring a database to the schema of this program, if it is not there."""
+    if not is_current(database):
+        # Alembic takes as long to import as all else; it is seldom needed.
+        from leadglass.database.migrations import upgrade  # noqa: PLC0415
+
+        upgrade(database)
 
 
 def _master_key_text(config: Config) -> str:

@@ -28,14 +28,12 @@ def recover(parts: Parts, erase: Erase) -> Recovered:
         Unavailable: Database or vault cannot answer; try again at the next start.
     """
     erased = erase.finish_all()
-    settled = removed = 0
-    for name in parts.blobs.unsettled():
-        with parts.database.read() as connection:
-            known = parts.index.known_blobs(connection, (name,))
-        if name in known:
+    names = tuple(parts.blobs.unsettled())
+    with parts.database.read() as connection:
+        named = parts.index.known_blobs(connection, names)
+    for name in names:
+        if name in named:
             parts.blobs.settle(name)
-            settled += 1
         else:
             parts.blobs.delete(name)
-            removed += 1
-    return Recovered(settled, removed, erased)
+    return Recovered(len(named), len(names) - len(named), erased)

@@ -21,8 +21,9 @@ from leadglass.vault.blobs import BlobName
 
 # Damaged instances that a report names; all of them are on the record.
 _NAMED_MAX = 1000
-# Blob names compared with the index at a time.
-_NAMES_PER_LOOK = 500
+# Blob names compared with the index at a time, which costs one pass over it; 100
+# bytes each in memory.
+_NAMES_PER_LOOK = 100_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -376,7 +376,6 @@ class Database:
             return _Failure(translated, position, is_of_store=is_of_store)
         return None
 
-
     def _drop_writer(self) -> None:
         """Close the leader's connection; the next leader opens another."""
         writer, self._writer = self._writer, None

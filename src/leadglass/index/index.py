@@ -95,14 +95,23 @@ class Index:
     def known_blobs(self, connection: Connection, names: Iterable[str]) -> set[str]:
         """Return which of these blobs have a row, in quarantine or not.
 
-        Costs a pass over all instances: for checks, not for each arrival.
+        Costs one pass over all instances, however many names there are: blobs have
+        no index, since it would cost every instance a sealed page. So ask for many
+        names at once.
         """
-        wanted = list(names)
+        wanted = set(names)
         known: set[str] = set()
-        for start in range(0, len(wanted), NAMES_PER_QUERY):
-            part = wanted[start : start + NAMES_PER_QUERY]
-            for column in (instance.c.blob, quarantine.c.blob):
-                known.update(connection.scalars(select(column).where(column.in_(part))))
+        if not wanted:
+            return known
+        for column in (instance.c.blob, quarantine.c.blob):
+            statement = select(column).execution_options(
+                yield_per=finding.ROWS_PER_FETCH
+            )
+            if len(wanted) <= NAMES_PER_QUERY:
+                statement = statement.where(column.in_(wanted))
+            known.update(
+                name for name in connection.scalars(statement) if name in wanted
+            )
         return known
 
     def totals(self, connection: Connection) -> Totals:

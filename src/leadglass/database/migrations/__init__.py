@@ -3,20 +3,20 @@
 Each part of the house writes its own revisions into ``versions``, chained in one
 line, with the DDL written out: a revision says what happened then, and must not
 change when the tables of today do.
+
+Importing this imports Alembic, which takes as long as all else of a start; ``app``
+does so only when ``database.revision`` says that there is something to do.
 """
 
 from pathlib import Path
 
-from sqlalchemy import inspect, text
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
-from leadglass.database.engine import Database
-
-VERSIONS = Path(__file__).parent / "versions"
-
-
-def newest() -> str:
-    """Return the last revision; file names begin with ``v`` and their number."""
-    return max(path.stem for path in VERSIONS.glob("v[0-9]*.py")).removeprefix("v")
+from leadglass.database.engine import Database, Transaction
+from leadglass.errors import Misconfigured
 
 
 def upgrade(database: Database) -> None:
@@ -26,16 +26,21 @@ def upgrade(database: Database) -> None:
         Misconfigured: A newer program has been here.
         Unavailable: The database cannot be written now.
     """
-    if _current(database) == newest():
-        return
-    from leadglass.database.migrations import runner  # noqa: PLC0415  # dear, and rare
-
-    database.write(runner.apply)
+    database.write(_upgrade)
 
 
-def _current(database: Database) -> str | None:
-    with database.read() as connection:
-        if not inspect(connection).has_table("alembic_version"):
-            return None
-        found = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    return None if found is None else str(found)
+def _upgrade(transaction: Transaction) -> None:
+    config = Config()
+    here = str(Path(__file__).parent)
+    config.set_main_option("script_location", here.replace("%", "%%"))
+    config.attributes["connection"] = transaction.connection
+    known = {
+        each.revision for each in ScriptDirectory.from_config(config).walk_revisions()
+    }
+    revision = MigrationContext.configure(transaction.connection).get_current_revision()
+    if revision is not None and revision not in known:
+        raise Misconfigured(
+            "database: its schema is none that this version knows; "
+            "start the newer version that last wrote it"
+        )
+    command.upgrade(config, "head")
