@@ -136,6 +136,19 @@ _DEVICE_KEYS = (
     "unsafe_plaintext", "revocation",
 )  # fmt: skip
 _STUDY_KEYS = ("studies", "series", "instances", "archive", "items")
+_READY_KEYS = (
+    "event",
+    "dimse",
+    "unsafe_plaintext",
+    "ae_title",
+    "home",
+    "pid",
+    "version",
+    "created",
+    "administrator",
+    "one_time_secret",
+    "recovered",
+)
 
 _NODE: Final = (
     Command(
@@ -161,19 +174,7 @@ _NODE: Final = (
         "`ready`. On SIGTERM it finishes what is in flight and exits with 0.",
         handler="serve:run",
         arguments=(_DIMSE,),
-        answer=(
-            "event",
-            "dimse",
-            "unsafe_plaintext",
-            "ae_title",
-            "home",
-            "pid",
-            "version",
-            "created",
-            "administrator",
-            "one_time_secret",
-            "recovered",
-        ),
+        answer=_READY_KEYS,
     ),
     Command(
         name="demo",
@@ -182,7 +183,7 @@ _NODE: Final = (
         "archive is one of its own, beside yours.",
         handler="demo:run",
         arguments=(_DIMSE,),
-        answer=("as `serve`, with imported",),
+        answer=(*_READY_KEYS, "imported"),
     ),
     Command(
         name="status",
@@ -325,7 +326,7 @@ _ARCHIVE: Final = (
             "bytes",
             "preambles_cleared",
             "is_whole",
-            "skipped (with --list-skipped)",
+            "skipped",
         ),
     ),
     Command(
@@ -380,7 +381,7 @@ _ARCHIVE: Final = (
         help="check every stored byte against its seal and its hash",
         details="Repairs nothing. Exit code 5 if something is damaged.",
         handler="verify:run",
-        answer=("instances", "bytes", "damaged", "orphans", "damages"),
+        answer=("instances", "total", "bytes", "damaged", "orphans", "damages"),
     ),
     Command(
         name="rebuild",

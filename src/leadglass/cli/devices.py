@@ -318,8 +318,8 @@ def _warnings(device: Device, listen: str | None) -> list[str]:
     if node.is_loopback and not all(each.is_loopback for each in device.networks):
         return [
             (
-                "This node listens on loopback only: set dimse.listen to an address that "
-                "the device reaches, and tls.node_names to its names."
+                "This node listens on loopback only: set dimse.listen to an address "
+                "that the device reaches, and tls.node_names to its names."
             )
         ]
     return []

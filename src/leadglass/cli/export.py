@@ -31,10 +31,8 @@ def run(session: Session) -> Answer:
             progress=told,
         )
     text: list[str | Table] = [
-        (
-            f"{out}: {counted(report.instances, 'instance')}, {size_text(report.bytes)}; "
-            "readable by whoever has it: Leadglass no longer protects this copy"
-        )
+        f"{counted(report.instances, 'instance')}, {size_text(report.bytes)}: {out}",
+        "Leadglass no longer protects this copy: whoever has it can read it",
     ]
     if not report.is_whole:
         rows = tuple((each.instance_uid, each.reason) for each in report.named)

@@ -56,11 +56,11 @@ _REMEDIES: Final[tuple[tuple[type[LeadglassError], str], ...]] = (
     (Unavailable, "try again; `leadglass check` looks for the cause"),
     (BadData, "nothing was taken; look at where it came from"),
     (PeerError, "nothing was taken; look at where it came from"),
-    (Misconfigured, "`leadglass check` lists all problems at once"),
+    (Misconfigured, ""),  # each problem has its own
     (LeadglassError, "`leadglass check` looks for the cause"),
 )
 
-_KINDS: Final[tuple[tuple[type[LeadglassError], str], ...]] = (
+KINDS: Final[tuple[tuple[type[LeadglassError], str], ...]] = (
     (UsageError, "usage"),
     (Misconfigured, "misconfigured"),
     (Refused, "refused"),
@@ -95,12 +95,12 @@ def failure_of(error: Exception) -> Failure:
     if not isinstance(error, LeadglassError):
         return _bug(error)
     problems = error.problems if isinstance(error, Misconfigured) else (str(error),)
-    kind = next(word for cls, word in _KINDS if isinstance(error, cls))
+    kind = next(word for cls, word in KINDS if isinstance(error, cls))
     remedy = next(text for cls, text in _REMEDIES if isinstance(error, cls))
     if isinstance(error, UsageError):
         remedy = error.remedy
-    elif problems and all(";" in each for each in problems):
-        remedy = ""  # each says its own
+    elif all(";" in each for each in problems):
+        remedy = ""  # it says its own
     return Failure(kind, problems, remedy, error.exit_code)
 
 

@@ -57,6 +57,7 @@ def answer_of(reports: Iterable[ImportReport], *, list_skipped: bool) -> Answer:
         "bytes": sum(each.bytes for each in reports),
         "preambles_cleared": sum(each.preambles_cleared for each in reports),
         "is_whole": is_whole,
+        "skipped": None,
     }
     text: list[str | Table] = [
         f"{counted(files, 'file')}, {size_text(data['bytes'])}",
