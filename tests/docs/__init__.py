@@ -1,0 +1,1 @@
+"""Tests of the documentation: tables, links, paths, commands, pictures."""
