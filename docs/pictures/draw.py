@@ -1,0 +1,210 @@
+"""Draws the pictures of the documentation: ``python docs/pictures/draw.py``.
+
+Each is an SVG on a card of its own, so that it can be read on a light and on a dark
+page. A test compares the files with what this draws.
+"""  # noqa: INP001  # a script, in no package
+
+from collections.abc import Callable, Mapping
+from html import escape
+from pathlib import Path
+from types import MappingProxyType
+
+HERE = Path(__file__).parent
+
+INK, LINE, CARD = "#1f2933", "#7b8794", "#f5f7fa"
+COLOURS = {
+    "pure": "#d9e8f6",
+    "port": "#e0f0dc",
+    "use": "#fbe7c6",
+    "edge": "#f6d9d9",
+    "root": "#e7def3",
+    "out": "#ffffff",
+}
+STYLE = (
+    "text{font:14px ui-sans-serif,system-ui,sans-serif;fill:#1f2933}"
+    ".small{font-size:12px;fill:#52606d}.name{font-weight:600}"
+)
+
+
+class Drawing:
+    """An SVG that grows by boxes, texts and arrows; lengths in pixels."""
+
+    def __init__(self, width: int, height: int, title: str) -> None:
+        """Begin with an empty card."""
+        self._parts = [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"',
+            f' width="{width}" height="{height}" role="img">',
+            f"<title>{escape(title)}</title>",
+            f"<style>{STYLE}</style>",
+            '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4"',
+            ' markerWidth="8" markerHeight="8" orient="auto-start-reverse">',
+            f'<path d="M0 0L8 4L0 8z" fill="{LINE}"/></marker></defs>',
+            f'<rect width="{width}" height="{height}" rx="12" fill="{CARD}"/>',
+        ]
+
+    def text(self, x: float, y: float, text: str, kind: str = "", at: str = "") -> None:
+        """Write a line; ``at`` is ``middle`` or nothing."""
+        anchor = f' text-anchor="{at}"' if at else ""
+        self._parts.append(
+            f'<text x="{x:g}" y="{y:g}" class="{kind}"{anchor}>{escape(text)}</text>'
+        )
+
+    def box(
+        self, place: tuple[int, int, int, int], colour: str, name: str, *lines: str
+    ) -> None:
+        """Draw a box (x, y, width, height) with a name and lines below it."""
+        x, y, width, height = place
+        self._parts.append(
+            f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="6" '
+            f'fill="{COLOURS[colour]}" stroke="{LINE}"/>'
+        )
+        self.text(x + width / 2, y + 21, name, "name", "middle")
+        for number, line in enumerate(lines):
+            self.text(x + width / 2, y + 39 + 16 * number, line, "small", "middle")
+
+    def arrow(self, *points: tuple[int, int]) -> None:
+        """Draw a line through points that ends in a tip."""
+        path = "M" + "L".join(f"{x} {y}" for x, y in points)
+        self._parts.append(
+            f'<path d="{path}" fill="none" stroke="{LINE}" stroke-width="1.5" '
+            'marker-end="url(#tip)"/>'
+        )
+
+    def svg(self) -> str:
+        """Return the whole."""
+        return "\n".join([*self._parts, "</svg>", ""])
+
+
+HOUSE: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
+    (
+        "pure",
+        "values in, values out",
+        (
+            ("errors", "every deliberate error"),
+            ("config", "every setting, once"),
+            ("dicom", "the standard as values"),
+            ("wire", "protocol without I/O"),
+            ("access", "who may do what"),
+        ),
+    ),
+    ("port", "waiting: the disk", (("database", "encrypted SQL, group commit"),)),
+    (
+        "port",
+        "ports and their adapters",
+        (
+            ("identity", "who it is"),
+            ("vault", "sealed blobs, keys"),
+            ("index", "what is searched"),
+            ("audit", "what happened"),
+            ("pixels", "walled codecs"),
+        ),
+    ),
+    ("use", "decides and records first", (("archive", "use cases: ingest, find, …"),)),
+    ("edge", "waiting: the network", (("servers", "TLS and DIMSE"),)),
+    ("root", "puts it together", (("app", "composition root"), ("cli", "commands"))),
+)
+
+
+CAPTION = (
+    "An arrow says: may import. Lowest row: errors ← config ← dicom ← wire, access; "
+    "top row: app ← cli."
+)
+
+
+def house() -> str:
+    """Draw the folders, the deepest at the bottom, as they may import."""
+    row, gap, width = 62, 24, 1000
+    height = len(HOUSE) * (row + gap) + gap
+    drawing = Drawing(width, height + 24, "The house of Leadglass")
+    drawing.text(206, height + 6, CAPTION, "small")
+    for number, (colour, what, folders) in enumerate(reversed(HOUSE)):
+        y = gap + number * (row + gap)
+        drawing.text(24, y + 36, what, "small")
+        room = width - 230
+        wide = (room - 10 * (len(folders) - 1)) // len(folders)
+        for place, (name, line) in enumerate(folders):
+            drawing.box((206 + place * (wide + 10), y, wide, row), colour, name, line)
+        if number < len(HOUSE) - 1:
+            middle = 206 + room // 2
+            drawing.arrow((middle, y + row), (middle, y + row + gap - 2))
+    return drawing.svg()
+
+
+def arrival() -> str:
+    """Draw the way of an instance, from the socket to success."""
+    drawing = Drawing(860, 430, "How an instance arrives")
+    drawing.box((24, 40, 120, 62), "out", "device", "CT1")
+    drawing.box(
+        (184, 24, 200, 94),
+        "edge",
+        "servers",
+        "address known? then",
+        "TLS with its",
+        "certificate",
+    )
+    drawing.box(
+        (424, 24, 180, 94),
+        "port",
+        "identity",
+        "certificate, network and",
+        "AE titles of one device",
+    )
+    drawing.box(
+        (644, 24, 192, 94),
+        "pure",
+        "wire",
+        "contexts for its rights,",
+        "fragments, none kept",
+    )
+    drawing.box((644, 158, 192, 62), "pure", "access", "may it store?")
+    drawing.box(
+        (184, 158, 420, 62),
+        "use",
+        "archive.ingest",
+        "each fragment once: limit, SHA-256, header, seal",
+    )
+    drawing.box(
+        (184, 262, 200, 78),
+        "port",
+        "vault",
+        "① sealed blob durable:",
+        "file, rename, folder",
+    )
+    drawing.box(
+        (424, 262, 180, 78),
+        "port",
+        "index",
+        "rows of patient, study,",
+        "series, instance",
+    )
+    drawing.box(
+        (644, 262, 192, 78),
+        "port",
+        "audit",
+        "who, what, from where;",
+        "signed head of the log",
+    )
+    drawing.box((424, 364, 412, 46), "port", "② one transaction, one sync")
+    drawing.box((24, 364, 360, 46), "out", "③ success is said, and not before")
+    drawing.arrow((144, 71), (180, 71))
+    drawing.arrow((384, 71), (420, 71))
+    drawing.arrow((604, 71), (640, 71))
+    drawing.arrow((740, 118), (740, 154))
+    drawing.arrow((644, 189), (608, 189))
+    drawing.arrow((284, 220), (284, 258))
+    drawing.arrow((514, 220), (514, 258))
+    drawing.arrow((594, 220), (594, 240), (740, 240), (740, 258))
+    drawing.arrow((514, 340), (514, 360))
+    drawing.arrow((740, 340), (740, 360))
+    drawing.arrow((424, 387), (388, 387))
+    drawing.arrow((84, 364), (84, 106))
+    return drawing.svg()
+
+
+PICTURES: Mapping[str, Callable[[], str]] = MappingProxyType(
+    {"house.svg": house, "arrival.svg": arrival}
+)
+
+if __name__ == "__main__":
+    for name, draw in PICTURES.items():
+        (HERE / name).write_text(draw(), "utf-8")
