@@ -295,10 +295,11 @@ class ZipSource(Source):
         self._lock = threading.Lock()
         with ExitStack() as opened:
             raw = opened.enter_context(open_regular(str(path)))
+            file = opened.enter_context(_Bounded(raw))
             found = os.fstat(raw.fileno())
             self._stamp = f"{found.st_size} {found.st_mtime_ns}"
             try:
-                self._zip = zipfile.ZipFile(_Bounded(raw))
+                self._zip = zipfile.ZipFile(file)
             except _ZIP_ERRORS:
                 raise BadData("the ZIP file is malformed") from None
             self._entries = [each for each in self._zip.filelist if not each.is_dir()]
