@@ -204,9 +204,21 @@ def _check(vr: str, value: str) -> None:
 
 
 def wildcard_expression(pattern: str) -> re.Pattern[str]:
-    """Return the pattern as a regular expression for whole values."""
-    parts = (".*" if c == "*" else "." if c == "?" else re.escape(c) for c in pattern)
-    return re.compile("".join(parts), re.DOTALL)
+    """Return the pattern as a regular expression for whole values.
+
+    What stands between two ``*`` is sought once, where it first occurs, and never
+    again: taken back one by one, ``*a*a*a…b`` would keep a processor for ever.
+    """
+    first, *others = (_literally(part) for part in pattern.split("*"))
+    if not others:
+        return re.compile(first, re.DOTALL)
+    *between, last = others
+    sought = "".join(f"(?>.*?{part})" for part in between if part)
+    return re.compile(f"{first}{sought}.*{last}", re.DOTALL)
+
+
+def _literally(part: str) -> str:
+    return "".join("." if c == "?" else re.escape(c) for c in part)
 
 
 def matches(match: Match, vr: str, values: Values[str]) -> bool:
