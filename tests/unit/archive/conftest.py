@@ -54,14 +54,15 @@ class Rules:
 
     def allow(self, subject: Subject, *rights: Right) -> None:
         """Replace what a subject may do on the node itself."""
-        others = (rule for rule in self.rules if subject not in rule.subjects)
-        rule = Rule(
-            name=f"allow {subject.name}",
-            subjects=frozenset({subject}),
-            rights=frozenset(rights),
-            networks=(),
-        )
-        self.rules = (*others, rule) if rights else tuple(others)
+        self.rules = tuple(rule for rule in self.rules if subject not in rule.subjects)
+        if rights:
+            rule = Rule(
+                name=f"allow {subject.name}",
+                subjects=frozenset({subject}),
+                rights=frozenset(rights),
+                networks=(),
+            )
+            self.rules = (*self.rules, rule)
 
 
 OPERATOR = Caller(subject=Subject(Kind.OPERATOR, "operator"), address=None)
@@ -187,6 +188,7 @@ def make_instance(
     Its SOP Instance UID is ``{study}.{series}.{number}``. ``attributes`` are
     keywords; ``None`` leaves one out.
     """
+    columns = 8 if len(pixels) < 8192 else 1024
     values: dict[str, Any] = {
         "SpecificCharacterSet": "ISO_IR 192",
         "ImageType": ["ORIGINAL", "PRIMARY"],
@@ -210,8 +212,8 @@ def make_instance(
         "InstanceNumber": number,
         "SamplesPerPixel": 1,
         "PhotometricInterpretation": "MONOCHROME2",
-        "Rows": 8,
-        "Columns": len(pixels) // 8,
+        "Rows": len(pixels) // columns,
+        "Columns": columns,
         "BitsAllocated": 8,
         "BitsStored": 8,
         "HighBit": 7,
