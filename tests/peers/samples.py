@@ -1,0 +1,82 @@
+"""Small instances that tests can tell apart."""
+
+from pathlib import Path
+from typing import Any
+
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+# All tests' own UIDs; each test makes its own, so that a node may be shared.
+CT = str(CTImageStorage)
+
+
+def instance(**more: Any) -> Any:
+    """Return a tiny CT image; keywords replace or add attributes."""
+    data_set = Dataset()
+    data_set.SpecificCharacterSet = "ISO_IR 100"
+    data_set.SOPClassUID = CT
+    data_set.SOPInstanceUID = generate_uid(None)
+    data_set.StudyInstanceUID = generate_uid(None)
+    data_set.SeriesInstanceUID = generate_uid(None)
+    data_set.PatientID = "P1"
+    data_set.PatientName = "Doe^Jane"
+    data_set.StudyDate = "20240229"
+    data_set.StudyTime = "101500"
+    data_set.AccessionNumber = "A1"
+    data_set.StudyID = "S1"
+    data_set.Modality = "CT"
+    data_set.SeriesNumber = 1
+    data_set.InstanceNumber = 1
+    data_set.Rows = data_set.Columns = 4
+    data_set.SamplesPerPixel = 1
+    data_set.PhotometricInterpretation = "MONOCHROME2"
+    data_set.BitsAllocated = data_set.BitsStored = 16
+    data_set.HighBit = 15
+    data_set.PixelRepresentation = 0
+    data_set.PixelData = bytes(range(32))
+    for keyword, value in more.items():
+        setattr(data_set, keyword, value)
+    return data_set
+
+
+def study(count: int, **more: Any) -> list[Any]:
+    """Return the images of one series."""
+    uids = {
+        "StudyInstanceUID": generate_uid(None),
+        "SeriesInstanceUID": generate_uid(None),
+    }
+    return [
+        instance(**(uids | {"InstanceNumber": number + 1} | more))
+        for number in range(count)
+    ]
+
+
+def packed(transfer_syntax: str, **more: Any) -> Any:
+    """Return an image whose one frame nobody can decode, in any packed syntax."""
+    data_set = instance(**more)
+    data_set.PixelData = encapsulate([b"no film, but as long as one of two bytes"])
+    data_set["PixelData"].VR = "OB"
+    data_set["PixelData"].is_undefined_length = True
+    data_set.BitsAllocated = data_set.BitsStored = 8
+    data_set.HighBit = 7
+    data_set.file_meta = FileMetaDataset()
+    data_set.file_meta.TransferSyntaxUID = UID(transfer_syntax)
+    return data_set
+
+
+def save(data_set: Any, path: Path) -> Path:
+    """Write a Part 10 file."""
+    if not getattr(data_set, "file_meta", None):
+        data_set.file_meta = FileMetaDataset()
+        data_set.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data_set.save_as(path, enforce_file_format=True)
+    return path
+
+
+def fresh(data_set: Any) -> Any:
+    """Return the same image as another instance, of another study."""
+    data_set.SOPInstanceUID = generate_uid(None)
+    data_set.file_meta.MediaStorageSOPInstanceUID = data_set.SOPInstanceUID
+    data_set.StudyInstanceUID = generate_uid(None)
+    return data_set
