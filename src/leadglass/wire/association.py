@@ -557,6 +557,16 @@ class Association:
         """How much waits in the outbox: many small responses share one write."""
         return len(self._outbox)
 
+    @property
+    def has_unread(self) -> bool:
+        """Whether a whole PDU is here that ``events()`` has not come to yet."""
+        start = self._start
+        held = self._end - start
+        if held < HEADER.size:
+            return False
+        length: int = HEADER.unpack_from(self._view, start)[1]
+        return held >= HEADER.size + length
+
     def timer(self) -> Timer | None:
         """Return the timer that should run now, restarted at each received byte.
 

@@ -24,8 +24,9 @@ LAST: Final = 2
 PEER_PDU_LENGTH_BYTES_MIN: Final = 512
 # What a peer without a limit (or with a silly one) gets from us; DCMTK's own most.
 SENT_PDU_LENGTH_BYTES_MAX: Final = 128 * 1024
-# How much goes into one write: large enough to be rare, small enough for the cache.
-WRITE_BYTES: Final = 264 * 1024
+# How much goes into one write: large enough to be rare, small enough for the cache and
+# for a receiver to begin while we go on.
+WRITE_BYTES: Final = 132 * 1024
 # Room before the first data PDU, so that a command shares a write with its data.
 _COMMAND_ROOM_BYTES: Final = 2048
 

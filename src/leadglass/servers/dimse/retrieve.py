@@ -9,6 +9,7 @@ uncompressed on the way.
 import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count
@@ -62,6 +63,9 @@ from leadglass.wire.status import (
 FAILED_SOP_INSTANCES: Final = 0x0008_0058
 # Said while it works; a workstation's progress bar needs no more.
 _PENDING_INTERVAL_S: Final = 1.0
+# The largest instance that is read ahead, whole: each association that retrieves
+# may hold one.
+_AHEAD_BYTES_MAX: Final = 4 * 1024 * 1024
 # Failed instances that are named in the last response; 64 KiB of UIDs.
 _FAILED_NAMED_MAX: Final = 1000
 # What every receiver understands, in the order that we prefer.
@@ -151,12 +155,59 @@ class _Wire:
             is_cancelled = self.on_other(part) or is_cancelled
 
 
+class _Ahead:
+    """Reads the next instance while the receiver works on the last one.
+
+    One instance ahead, and only what fits: larger ones stream as ever.
+    """
+
+    def __init__(self, retrieval: Retrieval) -> None:
+        self._retrieval = retrieval
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
+        self._begun: tuple[InstanceLocation, Future[list[bytes | memoryview]]] | None
+        self._begun = None
+
+    def begin(self, location: InstanceLocation | None) -> None:
+        """Begin to read an instance, for the next call of ``data_set``."""
+        self._begun = None
+        if location is not None and location.data_set_bytes <= _AHEAD_BYTES_MAX:
+            self._begun = location, self._reader.submit(self._read, location)
+
+    def data_set(self, location: InstanceLocation) -> Iterator[bytes | memoryview]:
+        """Yield an instance, as ``Retrieval.data_set`` does."""
+        begun = self._begun
+        if begun is None or begun[0] is not location:
+            return self._retrieval.data_set(location)
+        self._begun = None
+        return iter(begun[1].result())
+
+    def _read(self, location: InstanceLocation) -> list[bytes | memoryview]:
+        return list(self._retrieval.data_set(location))
+
+    def close(self) -> None:
+        """Let go of the thread."""
+        self._reader.shutdown(wait=False, cancel_futures=True)
+
+
+def _with_following(
+    locations: Iterable[InstanceLocation],
+) -> Iterator[tuple[InstanceLocation, InstanceLocation | None]]:
+    """Yield each with the one after it."""
+    rest = iter(locations)
+    current = next(rest, None)
+    while current is not None:
+        following = next(rest, None)
+        yield current, following
+        current = following
+
+
 @dataclass(slots=True)
 class _Work:
     """The sub-operations of one request."""
 
     retrieval: Retrieval
     transcoder: Transcoder
+    ahead: "_Ahead"
     report: Callable[[SubOperations], None]
     failed: list[str] = field(default_factory=list)
     counts: SubOperations = field(default_factory=SubOperations)
@@ -169,9 +220,12 @@ class _Work:
             Lost: The receiver is gone; the rest is not sent.
             Cancelled: The peer cancelled.
         """
-        for location in locations:
+        for location, following in _with_following(locations):
             try:
-                status = self._send(channel, location)
+                data_set = self.ahead.data_set(location)
+                # Begun now, it is read and unsealed while this one is sent.
+                self.ahead.begin(following)
+                status = self._send(channel, location, data_set)
             except Cancelled as cancelled:
                 self._count(location, int(cancelled.args[0]))
                 raise
@@ -184,18 +238,22 @@ class _Work:
                 self._told_at = now
                 self.report(self.tally())
 
-    def _send(self, channel: Channel, location: InstanceLocation) -> int:
+    def _send(
+        self,
+        channel: Channel,
+        location: InstanceLocation,
+        data_set: Iterator[bytes | memoryview],
+    ) -> int:
         contexts = channel.contexts(UID(location.sop_class_uid))
         stored = UID(location.transfer_syntax_uid)
         for context in contexts:
             if context.transfer_syntax == stored:
-                chunks = self.retrieval.data_set(location)
-                return self._streamed(channel, context, location, chunks)
+                return self._streamed(channel, context, location, data_set)
         for syntax in _UNCOMPRESSED:
             for context in contexts:
                 if context.transfer_syntax == syntax and stored in DECODABLE:
                     chunks = self.transcoder.transcode(
-                        map(bytes, self.retrieval.data_set(location)), stored, syntax
+                        map(bytes, data_set), stored, syntax
                     )
                     return self._streamed(channel, context, location, chunks)
         raise BadData("the receiver takes no transfer syntax that we can send")
@@ -311,6 +369,7 @@ class _Retrieve:
         work: _Work,
         status: int,
     ) -> None:
+        work.ahead.close()
         work.retrieval.finish(was_cancelled=status == CANCEL)
         failed = work.failed[:_FAILED_NAMED_MAX]
         response = request.response(status, work.tally(), has_data_set=bool(failed))
@@ -333,7 +392,7 @@ class _Retrieve:
             session.connection.association.send(context.id, response.encode())
             session.connection.flush()
 
-        return _Work(retrieval, self._transcoder, report)
+        return _Work(retrieval, self._transcoder, _Ahead(retrieval), report)
 
 
 class GetService(_Retrieve):
@@ -363,6 +422,7 @@ class GetService(_Retrieve):
         except Cancelled:
             status = CANCEL
         except PeerError:
+            work.ahead.close()
             retrieval.finish()
             session.connection.association.abort()
             raise
@@ -431,6 +491,7 @@ class MoveService(_Retrieve):
         try:
             status = self._send_all(session, request, work, device)
         except PeerError:
+            work.ahead.close()
             retrieval.finish()
             raise
         self._finish(session, context, request, work, status)
