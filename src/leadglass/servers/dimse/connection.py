@@ -4,7 +4,7 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -18,7 +18,7 @@ from leadglass.wire.states import State, Timer
 TCP_QUICKACK: Final = getattr(socket, "TCP_QUICKACK", 12)
 
 # A peer that closes without reading our last PDU would reset the connection and
-# take that PDU with it; this long we wait for it to close first.
+# take that PDU with it; this long, in all, we wait for it to close first.
 LINGER_S: Final = 1.0
 
 
@@ -48,11 +48,16 @@ class Connection:
     """
 
     def __init__(
-        self, sock: socket.socket, association: Association, timeouts: Timeouts
+        self,
+        sock: socket.socket,
+        association: Association,
+        timeouts: Timeouts,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.association = association
         self._socket = sock
         self._timeouts = timeouts
+        self._clock = clock
         self.is_busy = False  # with a request; the session says so
         self._messages = Messages()
         self._events = self._forever()
@@ -88,9 +93,14 @@ class Connection:
 
     def has_news(self) -> bool:
         """Tell without waiting whether the peer has sent something (C-CANCEL)."""
+        if self.association.has_unread:
+            return True
         if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
             return True
-        return bool(select.select([self._socket], [], [], 0)[0])
+        # Not select(): it fails for descriptors above 1023.
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(0))
 
     def _forever(self) -> Iterator[Event]:
         association = self.association
@@ -116,14 +126,16 @@ class Connection:
                 return
 
     def _begin_waiting(self) -> float:
-        """Return until when the next whole PDU must be here.
+        """Return until when the next event must be here.
 
-        One that arrives a byte a minute does not count as life.
+        A PDU that arrives a byte a minute does not count as life. Who is silent from
+        just before the end gets as long again: a timeout for each read is a system
+        call that is not worth it.
         """
         is_artim = self.association.timer() is Timer.ARTIM
         limit_s = self._timeouts.artim_s if is_artim else self._timeouts.idle_s
         self._socket.settimeout(limit_s)
-        return time.monotonic() + limit_s
+        return self._clock() + limit_s
 
     def _receive(self, deadline: float) -> bool:
         """Wait for bytes; ``False``: the peer is gone, or was too slow."""
@@ -132,10 +144,12 @@ class Connection:
             # Must be armed again and again: the kernel drops it as it likes.
             sock.setsockopt(socket.IPPROTO_TCP, TCP_QUICKACK, 1)
             while count := sock.recv_into(self.association.space()):
+                # Before the look at what came: whole PDUs that mean nothing (after a
+                # release, say) are no life either.
+                if self._clock() > deadline:
+                    break
                 if self.association.filled(count):
                     return True  # a whole PDU is there
-                if time.monotonic() > deadline:
-                    break
                 sock.setsockopt(socket.IPPROTO_TCP, TCP_QUICKACK, 1)
             else:
                 return False
@@ -143,9 +157,12 @@ class Connection:
             pass
         except (ssl.SSLError, OSError):
             return False
+        self._time_out()
+        return False
+
+    def _time_out(self) -> None:
         self.association.timed_out()
         self.flush()
-        return False
 
     # --- out ------------------------------------------------------------------
 
@@ -193,7 +210,9 @@ class Connection:
         try:
             self._socket.settimeout(LINGER_S)
             self._socket.shutdown(socket.SHUT_WR)
-            while self._socket.recv(65536):
+            deadline = self._clock() + LINGER_S
+            # Who goes on sending does not keep the thread, nor its place.
+            while self._socket.recv(65536) and self._clock() < deadline:
                 pass
         except (ssl.SSLError, OSError, ValueError):
             pass  # it is gone, which is what was wanted
