@@ -42,7 +42,7 @@ KINDS: Final[Mapping[UID, type[Message]]] = MappingProxyType(
 
 
 class Gone(PeerError):
-    """The peer ended the association in the middle of a message."""
+    """The association ended in the middle of an operation: nobody can be answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ class Session:
             Gone: The association ended before the data set did.
         """
         while True:
-            part = self.connection.message()
+            part = self._next()
             if not isinstance(part, DataSetBytes):
                 raise Gone("the association ended in the middle of a message")
             yield part.data
@@ -155,13 +155,12 @@ class Session:
         """Tell, without waiting, whether the peer has cancelled its request.
 
         Raises:
-            Gone: The association has ended.
-            PeerError: The peer sent something else than a cancel: it has one
-                operation outstanding, as was negotiated.
+            Gone: The association has ended; also since the peer sent something else
+                than a cancel: it has one operation outstanding, as was negotiated.
         """
         if not self.connection.has_news():
             return False
-        return self.take_cancel(self.connection.message(), message_id)
+        return self.take_cancel(self._next(), message_id)
 
     def take_cancel(self, part: object, message_id: int) -> bool:
         """Judge what came in the middle of an operation; see ``is_cancelled``."""
@@ -170,8 +169,20 @@ class Session:
         if isinstance(part, Command):
             self.connection.association.abort()
             self.connection.flush()
-            raise PeerError("a second operation, though one was negotiated")
+            raise Gone("a second operation, though one was negotiated")
         raise Gone("the association ended in the middle of an operation")
+
+    def _next(self) -> object:
+        """Wait for what belongs to the operation that is under way.
+
+        Raises:
+            Gone: The peer broke the protocol, so there is nobody to answer; a
+                service must not take this for something wrong with the request.
+        """
+        try:
+            return self.connection.message()
+        except PeerError as error:
+            raise Gone(str(error)) from error
 
 
 def _fits(request: Message, context: Context) -> bool:
