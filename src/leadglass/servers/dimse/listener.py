@@ -24,6 +24,9 @@ Address = IPv4Address | IPv6Address
 
 # Connections that the kernel keeps for us while all threads are busy.
 BACKLOG: Final = 128
+# After a connection that could not be accepted (there are no descriptors left, say):
+# it is still there, and the next try would be at once, and so on.
+_PAUSE_S: Final = 0.1
 # The Python frames of a session are few; the default of 8 MiB is address space
 # that a node with many associations would have to account for.
 STACK_BYTES: Final = 1024 * 1024
@@ -107,8 +110,13 @@ class Listener:
                 sock, peer = self._socket.accept()
             except OSError as error:  # the peer left again, or we have no descriptor
                 _LOG.warning("cannot accept: %s", error.strerror)
+                select.select([self._woken], [], [], _PAUSE_S)
                 continue
-            self._admit(sock, _plain(peer[0]))
+            try:
+                self._admit(sock, _plain(peer[0]))
+            except Exception:  # noqa: BLE001  # one connection's bug is not the node's
+                sock.close()
+                _LOG.exception("a connection was refused by a mistake of ours")
 
     def _admit(self, sock: socket.socket, address: Address) -> None:
         """Give the connection a thread, or close it without a byte."""
