@@ -1,6 +1,7 @@
 """The DIMSE listeners of a node: from an accepted socket to a served association."""
 
 import logging
+import re
 import ssl
 import threading
 import time
@@ -64,7 +65,13 @@ _RETRIEVE_INFORMATION: Final = QueryOptions(relational=True).encode_retrieve()
 
 @lru_cache(maxsize=64)  # there are few combinations of rights, and each is 200 classes
 def offer_for(rights: frozenset[Right], private_roots: tuple[str, ...]) -> Offer:
-    """Return what a device with these rights may have: deny is the absence of one."""
+    """Return what a device with these rights may have: deny is the absence of one.
+
+    Of several transfer syntaxes in one storage context the proposer's first is taken
+    (``negotiate``), also when it is we who will send over it (C-GET): one that is
+    compressed then carries only what is stored so. Who wants everything proposes an
+    uncompressed one first, or in a context of its own.
+    """
     asking = Service(_ASKING)
     services: dict[UID, Service] = {}
     if Right.ECHO in rights:
@@ -207,7 +214,13 @@ class DimseServer:
 
     def _serve_tls(self, visitor: Visitor) -> None:
         try:
-            sock = secure(visitor, self._tls(), self._settings.tls_handshake_timeout_s)
+            context = self._tls()
+        except LeadglassError as error:
+            # Who cannot be judged by today's revocation list is not let in.
+            _LOG.error("no TLS: %s", error)
+            return
+        try:
+            sock = secure(visitor, context, self._settings.tls_handshake_timeout_s)
         except (ssl.SSLError, OSError) as error:
             self._doorkeeper.knocks.count(visitor.address, _handshake_fault(error))
             return
@@ -253,7 +266,10 @@ class DimseServer:
                     _reject_for_now(connection)
         except PeerError as error:
             _LOG.info("association ended: %s", error)
-            self._doorkeeper.knocks.count(visitor.address, f"aborted: {error}")
+            self._doorkeeper.knocks.count(visitor.address, _abort_reason(error))
+        except LeadglassError as error:
+            # It cannot be recorded what was done, so nothing is said to be done.
+            _LOG.warning("association ended: %s", error)
         finally:
             with self._lock:
                 self._connections.discard(connection)
@@ -327,6 +343,15 @@ def _reject_for_now(connection: Connection) -> None:
         RejectReason.LOCAL_LIMIT_EXCEEDED, RejectResult.TRANSIENT
     )
     connection.flush()
+
+
+def _abort_reason(error: PeerError) -> str:
+    """Return why we ended it, without what a peer chooses.
+
+    Reasons are counted, each kind for itself: with its lengths in them there would be
+    as many kinds, and records, as it likes.
+    """
+    return f"aborted: {re.sub('[0-9]+', '#', str(error))}"
 
 
 def _handshake_fault(error: OSError) -> str:
