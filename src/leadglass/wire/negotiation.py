@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from leadglass.dicom.aetitle import AETitle
+from leadglass.dicom.sop_classes import is_storage
 from leadglass.dicom.uids import (
     IMPLEMENTATION_CLASS_UID,
     IMPLEMENTATION_VERSION_NAME,
@@ -133,7 +134,8 @@ class Offer:
         if service is not None or abstract_syntax.startswith(_STANDARD_ROOT):
             return service
         for general in related:
-            if general in self.services:
+            # Only of these: a "kind of query" that is stored to would be nonsense.
+            if is_storage(general) and general in self.services:
                 return self.services[general]
         roots = [root for root in self.private if abstract_syntax.startswith(root)]
         return self.private[max(roots, key=len)] if roots else None
