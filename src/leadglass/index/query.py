@@ -37,6 +37,12 @@ UNIQUE_KEYS: Final[Mapping[Level, int]] = {
 }
 
 
+class NoQuestion(BadData):
+    """An identifier that was understood, and asks for what cannot be asked."""
+
+    dimse_status = 0xA900  # Error: data set does not match SOP class, PS3.4 C.4.1.1.4
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
     """A question (PS3.4 §C.4.1).
@@ -59,7 +65,7 @@ class Query:
         offset: How many to leave out first.
 
     Raises:
-        BadData: The level is not of this root, or a unique key is missing.
+        NoQuestion: The level is not of this root, or a unique key is missing.
     """
 
     level: Level
@@ -73,19 +79,19 @@ class Query:
 
     def __post_init__(self) -> None:
         if len(self.keys) > KEYS_MAX:
-            raise BadData(f"a query of more than {KEYS_MAX} keys")
+            raise NoQuestion(f"a query of more than {KEYS_MAX} keys")
         if sum(map(_size, self.keys.values())) > VALUES_MAX:
-            raise BadData(f"a query of more than {VALUES_MAX} values")
+            raise NoQuestion(f"a query of more than {VALUES_MAX} values")
         if self.offset < 0 or (self.limit is not None and self.limit < 0):
-            raise BadData("a query for less than no rows")
+            raise NoQuestion("a query for less than no rows")
         if self.root is Root.STUDY and self.level is Level.PATIENT:
-            raise BadData("the study root has no patient level (PS3.4 §C.6.2)")
+            raise NoQuestion("the study root has no patient level (PS3.4 §C.6.2)")
         if self.relational:
             return
         for level in levels_above(self.root, self.level):
             match = self.keys.get(UNIQUE_KEYS[level])
             if not (isinstance(match, Single) or _is_one_uid(match)):
-                raise BadData(
+                raise NoQuestion(
                     f"no single unique key of the {level} level (PS3.4 §C.4.1.3.1.1)"
                 )
 
@@ -118,7 +124,7 @@ class Selection:
     A field that is empty does not restrict; that of the level must not be.
 
     Raises:
-        BadData: Nothing is named at the level.
+        NoQuestion: Nothing is named at the level.
     """
 
     level: Level
@@ -135,9 +141,11 @@ class Selection:
             Level.IMAGE: self.instance_uids,
         }
         if not any(given[self.level]):
-            raise BadData(f"no unique key of the {self.level} level (PS3.4 §C.4.2.2.1)")
+            raise NoQuestion(
+                f"no unique key of the {self.level} level (PS3.4 §C.4.2.2.1)"
+            )
         if sum(map(len, given.values())) > VALUES_MAX:
-            raise BadData(f"more than {VALUES_MAX} things in one retrieve")
+            raise NoQuestion(f"more than {VALUES_MAX} things in one retrieve")
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,10 @@ def _keys(data_set: DataSet, charsets: tuple[str, ...]) -> dict[int, Match]:
         else:
             attribute = BY_TAG.get(tag)
             vr = element.vr if attribute is None else attribute.vr
-            keys[tag] = parse_key(vr, data_set.texts(tag, charsets))
+            try:
+                keys[tag] = parse_key(vr, data_set.texts(tag, charsets))
+            except BadData as error:
+                raise BadIdentifier(str(error)) from None
     return keys
 
 
