@@ -60,16 +60,22 @@ def packed(transfer_syntax: str, **more: Any) -> Any:
     data_set["PixelData"].is_undefined_length = True
     data_set.BitsAllocated = data_set.BitsStored = 8
     data_set.HighBit = 7
-    data_set.file_meta = FileMetaDataset()
+    data_set.file_meta = explicit()
     data_set.file_meta.TransferSyntaxUID = UID(transfer_syntax)
     return data_set
+
+
+def explicit() -> Any:
+    """Return the file meta information of what is not packed."""
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return meta
 
 
 def save(data_set: Any, path: Path) -> Path:
     """Write a Part 10 file."""
     if not getattr(data_set, "file_meta", None):
-        data_set.file_meta = FileMetaDataset()
-        data_set.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        data_set.file_meta = explicit()
     data_set.save_as(path, enforce_file_format=True)
     return path
 
