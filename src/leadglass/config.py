@@ -269,18 +269,22 @@ class Dimse:
     )
     association_count_max: int = _setting(
         64,
-        "Associations at the same time; each is a thread. More are rejected as a "
-        "passing congestion (PS3.8 Table 9-21).",
+        "Connections at the same time, of each listener; each is a thread. More are "
+        "closed at once.",
         low=1,
         high=1024,
     )
     association_count_per_device_max: int = _setting(
-        16, "Associations of one enrolled device at the same time.", low=1, high=1024
+        16,
+        "Associations of one enrolled device at the same time. More are rejected as a "
+        "passing congestion (PS3.8 Table 9-21).",
+        low=1,
+        high=1024,
     )
     association_count_per_address_max: int = _setting(
         16,
-        "Connections from one address at the same time, before it has proven who it "
-        "is.",
+        "Connections from one address at the same time. More are closed at once, "
+        "before they can prove who they are.",
         low=1,
         high=1024,
     )
@@ -357,8 +361,8 @@ class Limits:
     )
     header_bytes_max: int = _setting(
         4 * MiB,
-        "The most that may stand before the pixel data without being skipped: what "
-        "the parser keeps of one object.",
+        "The most that may stand before the Study Instance UID: it is held in memory "
+        "until the study's key is known.",
         low=64 * KiB,
         high=256 * MiB,
     )
