@@ -46,7 +46,6 @@ _ZIP_ERRORS: Final = (
     zlib.error,
     struct.error,
     EOFError,
-    NotImplementedError,
     OverflowError,
     RuntimeError,
     ValueError,

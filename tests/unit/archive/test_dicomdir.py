@@ -159,6 +159,31 @@ class TestWriting:
         assert not done.stderr
         assert "DICOM\\I0000001" in done.stdout
 
+    def test_dcmtk_follows_its_offsets_and_goes_on_from_there(
+        self, tmp_path: Path
+    ) -> None:
+        directory = Directory()
+        for number in (1, 2, 3):
+            file = make_instance(number, Manufacturer="Leadglass")
+            (tmp_path / f"I{number}").write_bytes(file)
+            if number < 3:
+                put(directory, (f"I{number}",), file)
+        (tmp_path / "DICOMDIR").write_bytes(b"".join(directory.encode()))
+        done = subprocess.run(
+            ["/usr/bin/dcmmkdir", "+A", "-W", "I3"],
+            cwd=tmp_path,
+            capture_output=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        found = list(referenced_files((tmp_path / "DICOMDIR").read_bytes()))
+        assert found == [("I1",), ("I2",), ("I3",)]
+        kinds = [
+            each.DirectoryRecordType
+            for each in records((tmp_path / "DICOMDIR").read_bytes())
+        ]
+        assert kinds == ["PATIENT", "STUDY", "SERIES", "IMAGE", "IMAGE", "IMAGE"]
+
     def test_an_empty_one_is_valid(self, tmp_path: Path) -> None:
         path = tmp_path / "DICOMDIR"
         path.write_bytes(encoded())
