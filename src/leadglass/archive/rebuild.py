@@ -5,9 +5,12 @@ index knows follows from these, except who sent it and when, and what is only on
 audit record. The audit log and the register of devices are left as they are.
 
 The rows of one blob are written in a transaction of their own, so a crash leaves an
-index that lacks some; rebuilding again completes it.
+index that lacks some; rebuilding again completes it. What a start makes of the time
+before must not hang on rows, then: erasures that were decided are finished first, and
+blobs that a dead process did not settle are settled, be their rows there or not.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +18,7 @@ from hashlib import sha256
 
 from leadglass.access.rights import Right
 from leadglass.archive.caller import Caller
+from leadglass.archive.erase import Erase
 from leadglass.archive.parts import Parts
 from leadglass.audit.builders import Result
 from leadglass.audit.codes import Outcome
@@ -73,6 +77,7 @@ class Rebuild:
         parts.require(caller, Right.ADMINISTER, "rebuild")
         actor = parts.actor(caller)
         event = parts.events.local_service(actor, "rebuild")
+        self._finish_what_was_begun()
 
         def begin(tx: Transaction) -> None:
             parts.index.clear(tx)
@@ -96,6 +101,15 @@ class Rebuild:
             parts.events.local_service(actor, "rebuild", Result(outcome, counts=counts))
         )
         return found
+
+    def _finish_what_was_begun(self) -> None:
+        """Leave nothing for a start to judge by the rows that will be missing."""
+        # A study that is to be erased must not come back with its key still there.
+        Erase(self._parts).finish_all()
+        for name in self._parts.blobs.unsettled():
+            self._parts.blobs.settle(name)
+        # Settling syncs nothing; taken back by a power cut, it would be judged again.
+        os.sync()
 
     def _add(self, name: BlobName) -> Kind:
         record = self._record(name)
