@@ -586,8 +586,12 @@ def write_credentials(
         Unavailable: The disk did not take it.
     """
     check_credentials_folder(folder, replace=replace)
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
     with disk_errors("out"):
         folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        # The only copy of a key is as durable as the names of its folders.
+        for made in missing:
+            sync_folder(made.parent)
     written = []
     for name, content in zip(
         _CREDENTIAL_FILES, (issued.key, issued.chain, issued.authorities), strict=True
