@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,6 +31,9 @@ class RunningNode:
         home: The data folder.
         settings: Overrides, by dotted name, for this object and the process.
         host, port: Where DICOM over TLS is, once started.
+        under: What the process runs under, such as ``strace`` with its options; it
+            must let it be our child.
+        environment: Variables of the process beside our own.
     """
 
     home: Path
@@ -39,6 +42,8 @@ class RunningNode:
     port: int = 0
     plaintext_port: int | None = None
     process: subprocess.Popen[str] | None = None
+    under: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def config(self) -> Config:
@@ -78,9 +83,14 @@ class RunningNode:
         """Serve in a child process; return once it listens."""
         overrides = [f"{name}={value}" for name, value in self.settings.items()]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.serve", str(self.home), *overrides],
+            [
+                *(*self.under, sys.executable, "-m", "tests.support.serve"),
+                *(str(self.home), *overrides),
+            ],
             cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
+            env=os.environ
+            | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
+            | dict(self.environment),
             stdout=subprocess.PIPE,
             text=True,
         )
