@@ -21,6 +21,7 @@ from leadglass.dicom.attributes import Level
 from leadglass.dicom.uids import UID, new_uid
 from leadglass.errors import PeerError
 from leadglass.index.query import Selection
+from leadglass.vault.blobs import BlobName
 from tests.durability.clients import Gone, associated
 from tests.durability.instances import Instance, make_instance
 from tests.support.node import Credentials, RunningNode
@@ -131,7 +132,9 @@ def check_present(opened: Node, acknowledged: list[Instance]) -> None:
         location = found[0]
         data = b"".join(
             opened.parts.blobs.get(
-                location.blob, location.data_set_offset, location.data_set_bytes
+                BlobName(location.blob),
+                location.data_set_offset,
+                location.data_set_bytes,
             )
         )
         assert data == instance.data_set

@@ -1,0 +1,397 @@
+"""What a disk holds after a power cut, from what a process asked the kernel to do.
+
+``strace`` records every system call that changes files below a folder, or makes
+them durable, with its begin and end. From that, and a copy of the folder as it was
+before, ``Recording.after_cut`` makes the folder as it may be when the power goes at a
+given time:
+
+- the bytes of a file are those at its last ``fsync`` or ``fdatasync`` that ended;
+  of each later write any 4 KiB page may be there or not, in any order, also beyond
+  the old end of the file (zeros are then before it)
+- the names in a folder are those at the last ``fsync`` of that folder; each later
+  creation, removal and renaming may have happened or not
+
+What the model takes for granted, as ext4, XFS, btrfs and ZFS give it:
+
+- a rename happens whole or not, also from folder to folder, and either folder's
+  ``fsync`` makes it durable
+- ``fdatasync`` keeps the length of a file too, when data was appended
+- a write within one page is not torn (4 KiB: what the page cache writes at once);
+  the disk obeys flushes and does not lose what it confirmed
+
+What it does not: that names are kept in the order they were made (a journal does
+that), or that an ``fsync`` of a file keeps its name.
+
+Files that are mapped into memory and written there are invisible to it: SQLite's
+``-shm`` alone, whose content is random after a cut.
+"""
+
+import os
+import random
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+STRACE: Final = "/usr/bin/strace"
+_CALLS: Final = (
+    *("open", "openat", "creat", "close", "dup", "dup2", "dup3", "lseek"),
+    *("write", "pwrite64", "writev", "pwritev", "pwritev2", "sendfile"),
+    *("copy_file_range", "truncate", "ftruncate", "fallocate", "fsync", "fdatasync"),
+    *("sync", "syncfs", "sync_file_range"),
+    *("rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat"),
+    *("unlink", "unlinkat", "mkdir", "mkdirat", "rmdir"),
+)
+OPTIONS: Final = (
+    *("-D", "-ff", "-q", "--seccomp-bpf", "-xx", "-s", "4000000"),
+    *("--absolute-timestamps=format:unix,precision:ns", "--syscall-times=ns"),
+    *("--signal=none", "-e", "trace=" + ",".join(f"?{name}" for name in _CALLS)),
+)
+PAGE_BYTES: Final = 4096
+_LINE: Final = re.compile(
+    r"(?P<begin>\d+\.\d{9}) (?P<name>\w+)\((?P<arguments>.*)\)"
+    r"\s+= (?P<result>-?\d+).*<(?P<took>\d+\.\d{9})>$"
+)
+_ENDED: Final = re.compile(r"\+\+\+ (exited|killed) .*\+\+\+\n\Z")
+END_TIMEOUT_S: Final = 60
+END_LOOK_S: Final = 0.05
+_UNMODELLED: Final = frozenset(
+    {"writev", "pwritev", "pwritev2", "sendfile", "copy_file_range", "truncate"}
+    | {"fallocate", "link", "linkat", "symlink", "symlinkat", "sync_file_range"}
+)
+
+
+class Cut(StrEnum):
+    """How much of what was not made durable is lost."""
+
+    ALL_LOST = "all that was not synced is lost"
+    IN_ORDER = "names are kept in order, as by a journal"
+    AT_RANDOM = "of what was not synced anything may be lost"
+    NOTHING_LOST = "nothing is lost, as when a process dies"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One system call that succeeded; times in nanoseconds since 1970."""
+
+    begin: int
+    end: int
+    name: str
+    arguments: tuple[str, ...]
+    result: int
+
+
+@dataclass(frozen=True)
+class Change:
+    """Of a file's bytes: a write, or (without data) a new length."""
+
+    begin: int
+    end: int
+    offset: int
+    data: bytes | None
+
+
+@dataclass(eq=False)
+class File:
+    base: bytes = b""
+    changes: list[Change] = field(default_factory=list)
+    syncs: list[tuple[int, int]] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Folder:
+    base: dict[str, "Node"] = field(default_factory=dict)
+    syncs: list[tuple[int, int]] = field(default_factory=list)
+
+
+Node = File | Folder
+Place = tuple[Folder, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Naming:
+    """A change of names: ``node`` leaves one place and gets another."""
+
+    begin: int
+    end: int
+    node: Node
+    source: Place | None
+    target: Place | None
+
+    @property
+    def folders(self) -> list[Folder]:
+        return [place[0] for place in (self.source, self.target) if place]
+
+
+@dataclass
+class _Open:
+    node: Node
+    offset: int = 0
+
+
+class Recording:
+    """What happened to one folder."""
+
+    def __init__(self, root: Path, before: Path, traces: Path) -> None:
+        """Read a recording.
+
+        Args:
+            root: The folder that was worked on, as the process called it.
+            before: A copy of it as it was before.
+            traces: Where ``strace`` left its files.
+        """
+        self._prefix = f"{root}/"
+        self._root = _loaded(before)
+        self._live: dict[Folder, dict[str, Node]] = {}
+        self._namings: list[Naming] = []
+        self._files: dict[int, _Open] = {}
+        calls = sorted(_calls(traces), key=_order)
+        self.times = [call.end for call in calls if self._take(call)]
+
+    # --- reading ----------------------------------------------------------------
+
+    def _names(self, folder: Folder) -> dict[str, Node]:
+        return self._live.setdefault(folder, dict(folder.base))
+
+    def _place(self, path: str) -> Place | None:
+        """Return folder and name of a path below the root; ``None``: elsewhere."""
+        if not path.startswith(self._prefix):
+            return None
+        folder = self._root
+        *parents, name = path.removeprefix(self._prefix).split("/")
+        for parent in parents:
+            found = self._names(folder).get(parent)
+            if not isinstance(found, Folder):
+                return None
+            folder = found
+        return folder, name
+
+    def _take(self, call: Call) -> bool:
+        """Take up one call; tell whether it concerned the folder."""
+        if call.name in {"open", "openat", "creat"}:
+            return self._open(call)
+        if call.name in {"rename", "renameat", "renameat2"}:
+            source, target = map(self._place, _paths(call))
+            if source is None or target is None:
+                assert source is target, "something moved in or out of the folder"
+                return False
+            self._name(call, self._names(source[0])[source[1]], source, target)
+            return True
+        if call.name in {"unlink", "unlinkat", "rmdir"}:
+            place = self._place(_paths(call)[0])
+            if place is not None:
+                self._name(call, self._names(place[0])[place[1]], place, None)
+            return place is not None
+        if call.name in {"mkdir", "mkdirat"}:
+            place = self._place(_paths(call)[0])
+            if place is not None:
+                self._name(call, Folder(), None, place)
+            return place is not None
+        assert call.name not in {"sync", "syncfs"}, "that would sync everything"
+        return self._use(call)
+
+    def _use(self, call: Call) -> bool:
+        """Take up a call on an open file."""
+        number = int(call.arguments[0], 0)
+        opened = self._files.get(number)
+        if opened is None:
+            return False
+        if call.name == "close":
+            del self._files[number]
+            return False
+        if call.name in {"fsync", "fdatasync"}:
+            opened.node.syncs.append((call.begin, call.end))
+            return True
+        if call.name in {"dup", "dup2", "dup3"}:
+            self._files[call.result] = opened
+            return False
+        if call.name == "lseek":
+            opened.offset = call.result
+            return False
+        assert call.name not in _UNMODELLED, call.name
+        assert isinstance(opened.node, File)
+        change: Change
+        if call.name == "ftruncate":
+            change = Change(call.begin, call.end, int(call.arguments[1]), None)
+        else:
+            data = _decoded(call.arguments[1])[: call.result]
+            assert len(data) == call.result, "the recording is not whole"
+            if call.name == "pwrite64":
+                offset = int(call.arguments[3])
+            else:
+                offset = opened.offset
+                opened.offset += len(data)
+            change = Change(call.begin, call.end, offset, data)
+        opened.node.changes.append(change)
+        return True
+
+    def _open(self, call: Call) -> bool:
+        path = _paths(call)[0]
+        if path == self._prefix[:-1]:
+            self._files[call.result] = _Open(self._root)
+            return False
+        place = self._place(path)
+        flags = call.arguments[-2 if "O_CREAT" in call.arguments[-2] else -1]
+        if place is None:
+            self._files.pop(call.result, None)
+            return False
+        node = self._names(place[0]).get(place[1])
+        is_new = node is None
+        if node is None:
+            node = File()
+            self._name(call, node, None, place)
+        elif "O_TRUNC" in flags and isinstance(node, File):
+            node.changes.append(Change(call.begin, call.end, 0, None))
+        assert "O_APPEND" not in flags
+        self._files[call.result] = _Open(node)
+        return is_new
+
+    def _name(
+        self, call: Call, node: Node, source: Place | None, target: Place | None
+    ) -> None:
+        if source is not None:
+            del self._names(source[0])[source[1]]
+        if target is not None:
+            self._names(target[0])[target[1]] = node
+        self._namings.append(Naming(call.begin, call.end, node, source, target))
+
+    def folders(self) -> Iterator[Folder]:
+        """Yield every folder that there was."""
+        yield from self._live
+
+    # --- making -----------------------------------------------------------------
+
+    def after_cut(self, at: int, cut: Cut, to: Path, seed: int = 0) -> None:
+        """Write the folder as it may be after the power went at a time."""
+        chance = random.Random(seed)
+        begun = [each for each in self._namings if each.begin <= at]
+        durable = [any(_covers(f, each, at) for f in each.folders) for each in begun]
+        last = max(
+            (n for n, is_durable in enumerate(durable) if is_durable), default=-1
+        )
+        names: dict[Folder, dict[str, Node]] = {}
+        for number, (naming, is_durable) in enumerate(zip(begun, durable, strict=True)):
+            if not (
+                is_durable
+                or (cut is Cut.IN_ORDER and number < last)
+                or (cut is Cut.AT_RANDOM and chance.random() < 0.5)
+                or (cut is Cut.NOTHING_LOST and naming.end <= at)
+            ):
+                continue
+            if naming.source is not None:
+                left = names.setdefault(naming.source[0], dict(naming.source[0].base))
+                if left.get(naming.source[1]) is naming.node:
+                    del left[naming.source[1]]
+            if naming.target is not None:
+                got = names.setdefault(naming.target[0], dict(naming.target[0].base))
+                got[naming.target[1]] = naming.node
+        _write_out(self._root, names, to, lambda file: _bytes(file, at, cut, chance))
+
+
+def _covers(folder: Folder, naming: Naming, at: int) -> bool:
+    return any(begin >= naming.end and end <= at for begin, end in folder.syncs)
+
+
+def _bytes(file: File, at: int, cut: Cut, chance: random.Random) -> bytes:
+    synced = max((begin for begin, end in file.syncs if end <= at), default=0)
+    content = bytearray(file.base)
+    for change in file.changes:
+        if change.begin > at:
+            break
+        is_kept = change.end <= synced or (cut is Cut.NOTHING_LOST and change.end <= at)
+        if change.data is None:
+            if is_kept or (cut is Cut.AT_RANDOM and chance.random() < 0.5):
+                content.extend(bytes(max(0, change.offset - len(content))))
+                del content[change.offset :]
+            continue
+        for offset, piece in _pages(change.offset, change.data):
+            if is_kept or (cut is Cut.AT_RANDOM and chance.random() < 0.5):
+                content.extend(bytes(max(0, offset - len(content))))
+                content[offset : offset + len(piece)] = piece
+    return bytes(content)
+
+
+def _pages(offset: int, data: bytes) -> Iterator[tuple[int, bytes]]:
+    at = 0
+    while at < len(data):
+        end = min(len(data), at + PAGE_BYTES - (offset + at) % PAGE_BYTES)
+        yield offset + at, data[at:end]
+        at = end
+
+
+def _write_out(
+    folder: Folder,
+    names: dict[Folder, dict[str, Node]],
+    to: Path,
+    content: Callable[[File], bytes],
+) -> None:
+    to.mkdir(mode=0o700)
+    for name, node in names.get(folder, folder.base).items():
+        path = to / name
+        if isinstance(node, Folder):
+            _write_out(node, names, path, content)
+            continue
+        data = content(node)
+        path.touch(0o600)
+        path.write_bytes(os.urandom(len(data)) if name.endswith("-shm") else data)
+
+
+def _loaded(path: Path) -> Folder:
+    return Folder(
+        {
+            each.name: _loaded(each) if each.is_dir() else File(each.read_bytes())
+            for each in path.iterdir()
+        }
+    )
+
+
+def _calls(traces: Path) -> Iterator[Call]:
+    for path in traces.iterdir():
+        for line in path.read_text("ascii").splitlines():
+            found = _LINE.fullmatch(line)
+            if found is None:
+                assert " = " not in line or " = -1 " in line or "= ?" in line, line
+                continue
+            if found["result"].startswith("-"):
+                continue
+            begin = int(found["begin"].replace(".", ""))
+            took = int(found["took"].replace(".", ""))
+            arguments = tuple(found["arguments"].split(", "))
+            yield Call(
+                begin, begin + took, found["name"], arguments, int(found["result"])
+            )
+
+
+def _order(call: Call) -> int:
+    # A number is free again before its close ends, and taken when an open does.
+    return call.begin if call.name == "close" else call.end
+
+
+def _paths(call: Call) -> list[str]:
+    assert all(
+        argument.startswith(("AT_", "RENAME_", "O_", '"')) or argument.isdigit()
+        for argument in call.arguments
+    ), call
+    return [_decoded(each).decode() for each in call.arguments if each.startswith('"')]
+
+
+def _decoded(argument: str) -> bytes:
+    assert argument.endswith('"'), "the recording is not whole"
+    return bytes.fromhex(argument.strip('"').replace("\\x", ""))
+
+
+def recorded(traces: Path) -> list[str]:
+    """Return what a command must run under to be recorded; it stays our child."""
+    traces.mkdir()
+    return [STRACE, *OPTIONS, "-o", str(traces / "trace")]
+
+
+def wait_for_end(traces: Path) -> None:
+    """Wait until a recording is whole, once its process has ended."""
+    deadline = time.monotonic() + END_TIMEOUT_S
+    while not all(_ENDED.search(each.read_text("ascii")) for each in traces.iterdir()):
+        assert time.monotonic() < deadline, "the recording does not end"
+        time.sleep(END_LOOK_S)
