@@ -31,7 +31,14 @@ from leadglass.audit.events import Event
 from leadglass.config import GiB, KiB, MiB, Setting, settings
 from leadglass.dicom import dataset, header, matching, part10
 from leadglass.dicom.attributes import ATTRIBUTES, Attribute, Level
-from leadglass.dicom.sop_classes import FIND, GET, MOVE, STORAGE, VERIFICATION
+from leadglass.dicom.sop_classes import (
+    FIND,
+    GET,
+    MOVE,
+    NON_PATIENT,
+    STORAGE,
+    VERIFICATION,
+)
 from leadglass.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
 from leadglass.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from leadglass.index.tables import SEVERAL, has_column
@@ -84,7 +91,11 @@ def sop_classes() -> str:
 
 def storage() -> str:
     return table(
-        ("SOP class", "UID"), ((name, f"`{uid}`") for uid, name in STORAGE.items())
+        ("SOP class", "UID", "kept"),
+        (
+            (name, f"`{uid}`", "no: has no study" if uid in NON_PATIENT else "yes")
+            for uid, name in STORAGE.items()
+        ),
     )
 
 
