@@ -54,6 +54,8 @@ from leadglass.config import Config
 from leadglass.database.engine import Database
 from leadglass.database.revision import is_current
 from leadglass.dicom.aetitle import AETitle
+from leadglass.dicom.sop_classes import is_storage
+from leadglass.dicom.uids import UID
 from leadglass.errors import LeadglassError, Misconfigured, Unavailable
 from leadglass.identity.administrators import FIRST_NAME, Administrators
 from leadglass.identity.authority import Authority
@@ -288,8 +290,21 @@ class Node:
             config.media,
             self.layout.imports,
             self.keyring.derive("import journal"),
+            takes=self._takes,
         )
         self.exporter = Exporter(self.fetch, config.media)
+
+    @property
+    def private_roots(self) -> tuple[str, ...]:
+        """Beginnings of private SOP classes that are stored, each ending in a dot."""
+        return tuple(
+            root if root.endswith(".") else f"{root}."
+            for root in self.config.storage.private_sop_classes
+        )
+
+    def _takes(self, sop_class: UID) -> bool:
+        """Tell whether instances of a SOP class are stored."""
+        return is_storage(sop_class) or sop_class.startswith(self.private_roots)
 
     def _later(self, thing: _Closes) -> _Closes:
         """Close a thing when the node is closed, in reverse order."""
@@ -434,10 +449,7 @@ def serve(
             ),
             transcoder=transcoder,
             tls=contexts.server,
-            private_roots=tuple(
-                root if root.endswith(".") else f"{root}."
-                for root in config.storage.private_sop_classes
-            ),
+            private_roots=node.private_roots,
         )
         jobs = Jobs(node, doorkeeper)
         try:

@@ -24,7 +24,7 @@ from typing import Final
 from leadglass.access.rights import Right
 from leadglass.access.scopes import Scope
 from leadglass.archive.caller import Caller
-from leadglass.archive.parts import Parts
+from leadglass.archive.parts import KeyGone, Parts
 from leadglass.audit.builders import Result, Service, Study
 from leadglass.audit.codes import Outcome
 from leadglass.audit.events import SOPClass
@@ -287,9 +287,10 @@ class Arrival:
         self._taken = study_uid
         try:
             self._writer = self._parts.blobs.writer(self._name, self._key_id)
-        except NotFound:  # its key was destroyed: the study was just erased
+        except NotFound:  # its key was destroyed: the study was erased
             self._keys.forget(study_uid)
-            raise Unavailable("the study is being erased; send again") from None
+            self._key_id = self._keys.take(study_uid)
+            self._writer = self._parts.blobs.writer(self._name, self._key_id)
         self._writer.write(self._head)
         if self._held:
             self._writer.write(self._held)
@@ -313,9 +314,13 @@ class Arrival:
         study = study_of(header, record)
         self._writer.commit()
         self._is_committed = True
-        added, is_kept = self._parts.database.write(
-            lambda tx: self._commit(tx, record, study)
-        )
+        try:
+            added, is_kept = self._parts.database.write(
+                lambda tx: self._commit(tx, record, study)
+            )
+        except KeyGone:
+            self._keys.forget(record.study_uid)
+            raise
         self._is_committed = False  # its fate is decided, whatever comes now
         self._give_key_back(is_named=is_kept)
         if is_kept:

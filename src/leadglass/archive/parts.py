@@ -29,6 +29,10 @@ _CONDEMNED: Final = "condemned keys"
 _CONDEMNED_KEYS: Final = Prepared(select(condemned_key.c.key_id))
 
 
+class KeyGone(Unavailable):
+    """The study of an arriving instance was erased; a new send gets a new key."""
+
+
 @dataclass(frozen=True, slots=True)
 class Room:
     """How much space must stay free on the disk of the data folder."""
@@ -119,7 +123,7 @@ class Parts:
         key is gone.
 
         Raises:
-            Unavailable: The key is condemned or gone; a new send gets a new one.
+            KeyGone: The key is condemned or gone; a new send gets a new one.
         """
         condemned = tx.memo.get(_CONDEMNED)
         if condemned is None:
@@ -134,4 +138,4 @@ class Parts:
                 pass
             else:
                 return
-        raise Unavailable("the study was erased meanwhile; send again")
+        raise KeyGone("the study was erased meanwhile; send again")
