@@ -126,6 +126,8 @@ class StudyKeys:
         Raises:
             Unavailable: Database or disk cannot answer now.
         """
+        # What another process erased a moment ago is gone for us too, at once.
+        self._parts.keyring.reload_if_changed()
         with self._lock:
             entry = self._known.setdefault(study_uid, _StudyKey())
             self._known.move_to_end(study_uid)
