@@ -56,6 +56,10 @@ SERIES_INSTANCE_UID: Final = 0x0020_000E
 # Studies that are arriving at the same time, whose key need not be looked up again.
 _STUDY_KEYS_REMEMBERED_MAX: Final = 4096
 
+# The one that is remembered, and the one that stands after an erasure; who erases
+# the same study again in between makes the sender wait.
+_KEYS_TRIED_MAX: Final = 2
+
 
 class Mismatch(BadData):
     """The data set is not the one that was announced."""
@@ -91,19 +95,27 @@ class Announced:
     file_head: bytes | None = None
 
 
-@dataclass(slots=True)
-class _StudyKey:
+@dataclass(slots=True, eq=False)
+class StudyKey:
     """The key of one study that is arriving.
 
     Attributes:
+        study_uid: Of which study.
         users: Arrivals that use it now.
         is_drawn: It was drawn here, and no row has named it yet.
     """
 
+    study_uid: UID
     lock: threading.Lock = field(default_factory=threading.Lock)
-    key_id: KeyId | None = None
+    found: KeyId | None = None
     users: int = 0
     is_drawn: bool = False
+
+    @property
+    def key_id(self) -> KeyId:
+        """The vault's name of it."""
+        assert self.found is not None  # ``StudyKeys.take`` gives none without
+        return self.found
 
 
 class StudyKeys:
@@ -115,10 +127,10 @@ class StudyKeys:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._known: OrderedDict[str, _StudyKey] = OrderedDict()
+        self._known: OrderedDict[UID, StudyKey] = OrderedDict()
         self._lock = threading.Lock()
 
-    def take(self, study_uid: UID) -> KeyId:
+    def take(self, study_uid: UID) -> StudyKey:
         """Return the study's key, drawing one for a study that is new.
 
         ``give_back`` must follow.
@@ -129,17 +141,19 @@ class StudyKeys:
         # What another process erased a moment ago is gone for us too, at once.
         self._parts.keyring.reload_if_changed()
         with self._lock:
-            entry = self._known.setdefault(study_uid, _StudyKey())
+            entry = self._known.get(study_uid)
+            if entry is None:
+                entry = self._known[study_uid] = StudyKey(study_uid)
             self._known.move_to_end(study_uid)
             entry.users += 1
             self._forget_unused()
         try:
             with entry.lock:  # of this study alone: drawing waits for the disk
-                if entry.key_id is None:
-                    entry.key_id, entry.is_drawn = self._find(study_uid)
-                return entry.key_id
+                if entry.found is None:
+                    entry.found, entry.is_drawn = self._find(study_uid)
+                return entry
         except BaseException:
-            self.give_back(study_uid, is_named=False)
+            self.give_back(entry, is_named=False)
             raise
 
     def _find(self, study_uid: UID) -> tuple[KeyId, bool]:
@@ -149,33 +163,37 @@ class StudyKeys:
             return KeyId(stored), False
         return self._parts.keyring.new_study_key(), True
 
-    def give_back(self, study_uid: UID, *, is_named: bool) -> None:
+    def give_back(self, entry: StudyKey, *, is_named: bool) -> None:
         """Say that an arrival is over, and whether a row names the key now.
 
         A key that was drawn for what was then refused is destroyed, or a sender of
         nonsense could fill the disk with keys.
         """
         with self._lock:
-            entry = self._known.get(study_uid)
-            if entry is None:
-                return
             entry.users -= 1
             if is_named:
                 entry.is_drawn = False
-            if entry.users or not entry.is_drawn or entry.key_id is None:
+            if entry.users or not entry.is_drawn:
                 return
-            del self._known[study_uid]
+            self._drop(entry)
         try:
             self._parts.keyring.destroy(entry.key_id)
         except Unavailable:
             _LOG.warning("a study key that nothing uses could not be destroyed")
 
-    def forget(self, study_uid: UID) -> None:
-        """Look the key up again next time: the study was erased."""
+    def forget(self, entry: StudyKey) -> None:
+        """Look the key up again next time: the study was erased.
+
+        Others that arrive with this key give back this one, not its successor.
+        """
         with self._lock:
-            entry = self._known.pop(study_uid, None)
-            if entry is not None:
-                entry.is_drawn = False  # it is gone already
+            entry.is_drawn = False  # it is gone already
+            self._drop(entry)
+
+    def _drop(self, entry: StudyKey) -> None:
+        """Forget this one, unless another is in its place by now."""
+        if self._known.get(entry.study_uid) is entry:
+            del self._known[entry.study_uid]
 
     def _forget_unused(self) -> None:
         for study_uid in list(self._known):
@@ -250,7 +268,7 @@ class Arrival:
         )
         self._writer: BlobWriter | None = None
         self._key_id: KeyId | None = None
-        self._taken: UID | None = None  # the study whose key we use
+        self._taken: StudyKey | None = None  # to be given back
         self._is_refused = False
         self._is_committed = False  # durable, and no transaction has named it yet
 
@@ -285,19 +303,24 @@ class Arrival:
                 raise TooLarge("no Study Instance UID within the header's limit")
             self._held += data
             return
-        self._key_id = self._keys.take(study_uid)
-        self._taken = study_uid
-        try:
-            self._writer = self._parts.blobs.writer(self._name, self._key_id)
-        except NotFound:  # its key was destroyed: the study was erased
-            self._keys.forget(study_uid)
-            self._key_id = self._keys.take(study_uid)
-            self._writer = self._parts.blobs.writer(self._name, self._key_id)
-        self._writer.write(self._head)
+        writer = self._writer = self._open(study_uid)
+        writer.write(self._head)
         if self._held:
-            self._writer.write(self._held)
+            writer.write(self._held)
         self._held = None
-        self._writer.write(data)
+        writer.write(data)
+
+    def _open(self, study_uid: UID) -> BlobWriter:
+        """Begin the blob, under the study's key as it is now."""
+        for _ in range(_KEYS_TRIED_MAX):
+            self._taken = self._keys.take(study_uid)
+            self._key_id = self._taken.key_id
+            try:
+                return self._parts.blobs.writer(self._name, self._key_id)
+            except NotFound:  # it was destroyed: the study was erased since
+                self._keys.forget(self._taken)
+                self._give_key_back(is_named=False)
+        raise Unavailable("the study is being erased; send again")
 
     def finish(self) -> Added:
         """Make the instance durable, indexed and recorded; then success may be said.
@@ -321,17 +344,28 @@ class Arrival:
                 lambda tx: self._commit(tx, record, study)
             )
         except KeyGone:
-            self._keys.forget(record.study_uid)
+            if self._taken is not None:
+                self._keys.forget(self._taken)
             raise
         self._is_committed = False  # its fate is decided, whatever comes now
         self._give_key_back(is_named=is_kept)
-        if is_kept:
-            self._parts.blobs.settle(self._name)
-        else:
-            self._parts.blobs.delete(self._name)
+        self._tidy(is_kept=is_kept)
         if added.kind is Kind.OTHER:
             raise Conflict("other bytes are stored under this SOP Instance UID")
         return added
+
+    def _tidy(self, *, is_kept: bool) -> None:
+        """Settle the blob, or remove it; what fails here the next start does."""
+        try:
+            if is_kept:
+                self._parts.blobs.settle(self._name)
+            else:
+                self._parts.blobs.delete(self._name)
+        except NotFound:
+            pass  # the study was erased the moment it was stored
+        except Unavailable as error:
+            # The rows stand and are recorded: no other answer would be true.
+            _LOG.warning("a blob is left for the next start: %s", error)
 
     def _check(self, header: Header) -> None:
         announced = self._announced
@@ -422,20 +456,25 @@ class Arrival:
             )
         )
         if self._is_committed and is_recorded:
-            self._remove_unless_named()
+            self._decide()
 
-    def _remove_unless_named(self) -> None:
+    def _decide(self) -> None:
         """Free a durable blob whose transaction failed, once that is sure.
 
         A commit that failed may still be found in the log after a crash; a later
         one that succeeded (the record of the refusal) has taken its place. When
-        nothing can be written, the next start decides (``recovery``).
+        nothing can be said or done now, the next start decides (``recovery``).
         """
-        with self._parts.database.read() as connection:
-            known = self._parts.index.known_blobs(connection, (self._name,))
-        if self._name not in known:
-            self._parts.blobs.delete(self._name)
+        try:
+            with self._parts.database.read() as connection:
+                known = self._parts.index.known_blobs(connection, (self._name,))
+        except LeadglassError as error:
+            _LOG.warning("a blob is left for the next start: %s", error)
+            return
         self._is_committed = False
+        is_named = self._name in known  # then its key must stay, by all means
+        self._give_key_back(is_named=is_named)
+        self._tidy(is_kept=is_named)
 
     def abandon(self) -> None:
         """Forget what came so far; harmless after ``finish``."""
@@ -445,9 +484,9 @@ class Arrival:
             self._give_key_back(is_named=False)
 
     def _give_key_back(self, *, is_named: bool) -> None:
-        study_uid, self._taken = self._taken, None
-        if study_uid is not None:
-            self._keys.give_back(study_uid, is_named=is_named)
+        taken, self._taken = self._taken, None
+        if taken is not None:
+            self._keys.give_back(taken, is_named=is_named)
 
 
 def reaches(scope: Scope, header: Header, source: str) -> bool:
