@@ -521,8 +521,9 @@ def _encode_ae(value: AETitle) -> bytes:
 
 
 def _encode_lo(value: str) -> bytes:
-    ascii_only = value[:_COMMENT_CHARACTERS_MAX].encode("ascii", "replace")
-    return _even(ascii_only, b" ")
+    # Comments name clauses; of what stands in them, "§" alone is not ASCII.
+    ascii_only = value.replace("§", "").encode("ascii", "replace")
+    return _even(ascii_only[:_COMMENT_CHARACTERS_MAX], b" ")
 
 
 def _encode_at(value: tuple[int, ...]) -> bytes:
