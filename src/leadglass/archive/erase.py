@@ -13,13 +13,14 @@ key when it is sent again.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, select
 
 from leadglass.access.rights import Right
 from leadglass.archive.caller import Caller
 from leadglass.archive.parts import Parts
 from leadglass.archive.studies import studies_of
 from leadglass.archive.tables import condemned_blob, condemned_key
+from leadglass.audit.builders import Study
 from leadglass.database.engine import Transaction
 from leadglass.dicom.uids import UID
 from leadglass.errors import Misconfigured, NotFound
@@ -62,15 +63,18 @@ class Erase:
         scopes = parts.require(caller, Right.ERASE, "erase")
         with parts.database.read() as connection:
             found = studies_of(parts.index, connection, (study_uid,), scopes)
-        if study_uid not in found:
-            raise NotFound("no such study")
-        study = found[study_uid]
+        study = found.get(study_uid)
+        if study is None:
+            # Of a study that is only kept aside, no scope can be judged.
+            if not any(each.is_everything for each in scopes):
+                raise NotFound("no such study")
+            study = Study(study_uid)
 
         def work(tx: Transaction) -> Removed:
             removed = parts.index.remove_study(tx, study_uid)
             if removed is None:
                 raise NotFound("no such study")
-            _condemn(tx, removed)
+            parts.condemn(tx, removed)
             parts.audit.append(
                 tx, parts.events.study_erased(parts.actor(caller), study, reason)
             )
@@ -109,14 +113,3 @@ class Erase:
                 )
 
         self._parts.database.write(work)
-
-
-def _condemn(tx: Transaction, removed: Removed) -> None:
-    if removed.key_ids:
-        tx.connection.execute(
-            insert(condemned_key), [{"key_id": key} for key in removed.key_ids]
-        )
-    if removed.blobs:
-        tx.connection.execute(
-            insert(condemned_blob), [{"blob": blob} for blob in removed.blobs]
-        )

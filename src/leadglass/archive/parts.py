@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from leadglass.access.rights import Right
 from leadglass.access.scopes import Scope
 from leadglass.archive.caller import Caller, Gate
-from leadglass.archive.tables import condemned_key
+from leadglass.archive.tables import condemned_blob, condemned_key
 from leadglass.audit.builders import Actor, Events
 from leadglass.audit.events import Event
 from leadglass.audit.log import AuditLog
@@ -20,6 +20,7 @@ from leadglass.database.engine import Database, Transaction
 from leadglass.database.prepared import Prepared
 from leadglass.errors import LeadglassError, NotFound, Refused, Unavailable
 from leadglass.index.index import Index
+from leadglass.index.records import Removed
 from leadglass.vault.keys import KeyId, Keyring
 from leadglass.vault.sealed import SealedBlobs
 
@@ -46,7 +47,10 @@ class Room:
         Raises:
             Unavailable: Less than ``free_bytes_min`` is free.
         """
-        found = os.statvfs(self.folder)
+        try:
+            found = os.statvfs(self.folder)
+        except OSError as error:
+            raise Unavailable("the disk cannot be asked for its space") from error
         if found.f_bavail * found.f_frsize < self.free_bytes_min:
             raise Unavailable("not enough free space on the disk")
 
@@ -139,3 +143,19 @@ class Parts:
             else:
                 return
         raise KeyGone("the study was erased meanwhile; send again")
+
+    @staticmethod
+    def condemn(tx: Transaction, removed: Removed) -> None:
+        """Note, in the transaction that removes rows, what must be destroyed.
+
+        Instances that are added later in this same transaction see it, too.
+        """
+        tx.memo.pop(_CONDEMNED, None)
+        if removed.key_ids:
+            tx.connection.execute(
+                insert(condemned_key), [{"key_id": key} for key in removed.key_ids]
+            )
+        if removed.blobs:
+            tx.connection.execute(
+                insert(condemned_blob), [{"blob": blob} for blob in removed.blobs]
+            )
