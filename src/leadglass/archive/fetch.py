@@ -10,13 +10,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from leadglass.access.rights import Right
+from leadglass.access.scopes import EVERYTHING
 from leadglass.archive.caller import Caller
 from leadglass.archive.parts import Parts
 from leadglass.archive.studies import studies_of
 from leadglass.audit.builders import Actor, Medium, Result, Service, Study
 from leadglass.audit.codes import Outcome
 from leadglass.audit.events import SOPClass
-from leadglass.errors import Damaged
+from leadglass.dicom.attributes import Level
+from leadglass.errors import Damaged, NotFound
 from leadglass.index.query import Selection
 from leadglass.index.records import InstanceLocation
 from leadglass.vault.blobs import BlobName
@@ -54,7 +56,7 @@ class Retrieval:
         """Yield an instance's data set as it is stored, each piece verified.
 
         Raises:
-            Damaged: It does not verify: recorded, and not served.
+            Damaged: It does not verify, or is lost: recorded, and not served.
             NotFound: It was erased meanwhile.
             Unavailable: The vault cannot answer now.
         """
@@ -70,14 +72,24 @@ class Retrieval:
         try:
             yield from self.parts.blobs.get(BlobName(location.blob), offset, length)
         except Damaged:
-            report_damage(
-                self.parts,
-                self.caller,
-                self.studies.get(location.study_uid),
-                location,
-                "found when it was asked for",
-            )
+            self._report(location, "found when it was asked for")
             raise
+        except NotFound:
+            if not self._still_stands(location):
+                raise
+            self._report(location, "missing, or its key is, when it was asked for")
+            raise Damaged("a stored instance is missing") from None
+
+    def _report(self, location: InstanceLocation, how: str) -> None:
+        study = self.studies.get(location.study_uid)
+        report_damage(self.parts, self.caller, study, location, how)
+
+    def _still_stands(self, location: InstanceLocation) -> bool:
+        """Tell whether it was lost; if not, it was erased meanwhile."""
+        wanted = Selection(level=Level.IMAGE, instance_uids=(location.instance_uid,))
+        with self.parts.database.read() as connection:
+            found = self.parts.index.instances(connection, wanted, (EVERYTHING,))
+            return any(each.blob == location.blob for each in found)
 
     def sent(self, location: InstanceLocation, *, with_warning: bool = False) -> None:
         """Note that the receiver has it."""
