@@ -17,7 +17,7 @@ from leadglass.archive.caller import Caller
 from leadglass.archive.parts import Parts
 from leadglass.audit.builders import Actor, Association
 from leadglass.dicom.aetitle import AETitle
-from leadglass.errors import LeadglassError, Refused, Unavailable
+from leadglass.errors import LeadglassError, Refused
 from leadglass.identity.admission import (
     NotAdmitted,
     admit,
@@ -59,7 +59,10 @@ class Knocks:
         with self._lock:
             if key not in self._found and len(self._found) >= _KNOCKS_MAX:
                 key = (_ELSEWHERE, reason)
-            knock = self._found.setdefault(key, _Knock(datetime.now(UTC)))
+            now = datetime.now(UTC)
+            knock = self._found.setdefault(key, _Knock(now))
+            if not knock.count:
+                knock.first = now
             knock.count += 1
             return knock.count
 
@@ -88,10 +91,13 @@ class Knocks:
                     if knock.count
                 )
             )
-        except Unavailable:
+        except LeadglassError:
             with self._lock:
                 for key, knock in due.items():
-                    self._found.setdefault(key, knock).count += 0
+                    since = self._found.get(key)
+                    if since is not None:
+                        knock.count += since.count
+                    self._found[key] = knock
             raise
         with self._lock:
             # Who knocks on is counted, and told when the minute is over.
