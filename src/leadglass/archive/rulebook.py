@@ -100,7 +100,16 @@ class RuleBook:
             found = self._path.stat()
         except FileNotFoundError:
             return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
+        except OSError as error:
+            raise self._unreadable(error) from error
+        # The last for a file that could not be read, and then is made readable.
+        return found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns
+
+    def _unreadable(self, error: OSError) -> Misconfigured:
+        return Misconfigured(
+            f"rules: {self._path.name} cannot be read: {error.strerror}; "
+            "let this user read it"
+        )
 
     def _read(self) -> str:
         try:
@@ -109,9 +118,7 @@ class RuleBook:
         except FileNotFoundError:
             return ""
         except OSError as error:
-            raise Misconfigured(
-                f"rules: {self._path.name} cannot be read: {error.strerror}"
-            ) from error
+            raise self._unreadable(error) from error
         if len(raw) > RULE_FILE_BYTES_MAX:
             raise Misconfigured(f"rules: {self._path.name} is too large")
         try:
