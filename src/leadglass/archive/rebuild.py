@@ -2,7 +2,8 @@
 
 Each blob says which key seals it, and holds the file it was: everything that the
 index knows follows from these, except who sent it and when, and what is only on the
-audit record. The audit log and the register of devices are left as they are.
+audit record. Which of several bytes under one UID came first is taken from the index as
+it was, if it can be read. The audit log and the register of devices are left as they are.
 
 The rows of one blob are written in a transaction of their own, so a crash leaves an
 index that lacks some; rebuilding again completes it. What a start makes of the time
@@ -11,7 +12,7 @@ blobs that a dead process did not settle are settled, be their rows there or not
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -79,13 +80,16 @@ class Rebuild:
         event = parts.events.local_service(actor, "rebuild")
         self._finish_what_was_begun()
 
+        with parts.database.read() as connection:
+            kept_aside = {each.blob for each in parts.index.quarantined(connection)}
+
         def begin(tx: Transaction) -> None:
             parts.index.clear(tx)
             parts.audit.append(tx, event)
 
         parts.database.write(begin)
         found = Rebuilt()
-        for name in parts.blobs.names():
+        for name in _in_order(parts.blobs.names(), kept_aside):
             found.blobs += 1
             try:
                 kind = self._add(name)
@@ -161,6 +165,17 @@ class Rebuild:
             source=_SOURCE,
             received_at=datetime.now(UTC),
         )
+
+
+def _in_order(names: Iterable[BlobName], kept_aside: set[str]) -> Iterator[BlobName]:
+    """Yield those last that were kept aside: they must not take the first's place."""
+    last = []
+    for name in names:
+        if name in kept_aside:
+            last.append(name)
+        else:
+            yield name
+    yield from last
 
 
 def _syntax(file: Part10Reader) -> UID:

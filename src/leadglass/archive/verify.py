@@ -4,8 +4,9 @@ Nothing is repaired: what is found is reported and recorded, and stays as it is.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from hashlib import sha256
+from itertools import chain
 
 from leadglass.access.rights import Right
 from leadglass.access.scopes import EVERYTHING
@@ -16,7 +17,7 @@ from leadglass.archive.studies import studies_of
 from leadglass.audit.builders import Result
 from leadglass.audit.codes import Outcome
 from leadglass.errors import Damaged, NotFound
-from leadglass.index.records import InstanceLocation
+from leadglass.index.records import InstanceLocation, Quarantined
 from leadglass.vault.blobs import BlobName
 
 # Damaged instances that a report names; all of them are on the record.
@@ -39,12 +40,12 @@ class Verified:
     """What was looked at, and what was found.
 
     Attributes:
-        instances: Rows whose blobs were read whole.
+        instances: Rows whose blobs were read whole, those of the quarantine too.
         total: Rows that there are; for a progress bar.
         bytes: Of plaintext, read and hashed.
         damaged: Blobs that do not verify or are missing; ``damages`` names them.
-        orphans: Blobs that no row names, and study keys that nothing uses: harmless,
-            left behind by a crash; the next start removes what is unfinished.
+        orphans: Blobs that no row names: harmless, left behind by a crash, or on
+            their way in just now; the next start removes what is unfinished.
     """
 
     instances: int = 0
@@ -76,8 +77,10 @@ class Verify:
         parts.record(parts.events.local_service(actor, "verify"))
         found = Verified()
         with parts.database.read() as connection:
-            found.total = parts.index.totals(connection).instances
-            for location in parts.index.all_instances(connection):
+            totals = parts.index.totals(connection)
+            found.total = totals.instances + totals.quarantined
+            kept_aside = map(_location_of, parts.index.quarantined(connection))
+            for location in chain(parts.index.all_instances(connection), kept_aside):
                 self._judge(caller, location, found)
                 progress(found)
         for part in _parts_of(parts.blobs.names()):
@@ -142,6 +145,13 @@ class Verify:
         with self._parts.database.read() as connection:
             known = self._parts.index.known_blobs(connection, (location.blob,))
         return not known
+
+
+def _location_of(kept: Quarantined) -> InstanceLocation:
+    """Return where bytes lie that are kept aside, and what they must be."""
+    return InstanceLocation(
+        **{each.name: getattr(kept, each.name) for each in fields(InstanceLocation)}
+    )
 
 
 def _parts_of(names: Iterable[BlobName]) -> Iterator[list[BlobName]]:
