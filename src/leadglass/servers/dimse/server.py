@@ -21,7 +21,14 @@ from leadglass.archive.find import Find
 from leadglass.archive.ingest import Ingest
 from leadglass.audit.builders import Association as Said
 from leadglass.config import Dimse
-from leadglass.dicom.sop_classes import FIND, GET, MOVE, STORAGE, VERIFICATION
+from leadglass.dicom.sop_classes import (
+    FIND,
+    GET,
+    MOVE,
+    NON_PATIENT,
+    STORAGE,
+    VERIFICATION,
+)
 from leadglass.dicom.transfer_syntaxes import (
     DEFLATED_EXPLICIT_VR_LE,
     EXPLICIT_VR_LE,
@@ -89,7 +96,8 @@ def offer_for(rights: frozenset[Right], private_roots: tuple[str, ...]) -> Offer
         storage = Service(
             _ANY_SYNTAX, is_scp=Right.STORE in rights, is_scu=Right.GET in rights
         )
-        services.update(dict.fromkeys(STORAGE, storage))
+        # What belongs to no study has no place here; said now, not for each instance.
+        services.update(dict.fromkeys(STORAGE.keys() - NON_PATIENT, storage))
         private = dict.fromkeys(private_roots, storage)
     return Offer(MappingProxyType(services), MappingProxyType(private))
 
@@ -326,7 +334,7 @@ class DimseServer:
     ) -> None:
         accept = negotiate(
             request,
-            offer_for(admitted.device.rights, self._private_roots),
+            offer_for(admitted.rights, self._private_roots),
             pdu_length_bytes_max=self._limits.pdu_length_bytes_max,
         )
         connection.association.accept(accept)
