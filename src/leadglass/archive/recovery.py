@@ -25,8 +25,12 @@ def recover(parts: Parts, erase: Erase) -> Recovered:
     """Settle or remove the blobs that dead processes left; finish erasures.
 
     Raises:
+        Damaged: The database is older than what was signed: its write-ahead log is
+            damaged, or it was put back from a backup. A blob that it does not name
+            may be one whose sender was told that it is stored; nothing is removed.
         Unavailable: Database or vault cannot answer; try again at the next start.
     """
+    parts.audit.take_up()
     erased = erase.finish_all()
     names = tuple(parts.blobs.unsettled())
     with parts.database.read() as connection:

@@ -158,6 +158,15 @@ class AuditLog:
             pending.writing.flush(pending)
         return n
 
+    def take_up(self) -> None:
+        """Make sure that the log can go on from the database as it stands.
+
+        Raises:
+            Damaged: It was tampered with, or is older than the checkpoint file.
+            Unavailable: The database cannot answer.
+        """
+        self._database.write(self._begin)
+
     def record(self, event: Event) -> int:
         """Record ``event`` in a transaction of its own; durable on return.
 
