@@ -1,4 +1,4 @@
-"""Looking at every stored byte: seals, hashes, and that rows and blobs agree.
+"""Looking at every stored byte: seals, hashes, pages, and that rows and blobs agree.
 
 Nothing is repaired: what is found is reported and recorded, and stays as it is.
 """
@@ -20,6 +20,8 @@ from leadglass.errors import Damaged, NotFound
 from leadglass.index.records import InstanceLocation, Quarantined
 from leadglass.vault.blobs import BlobName
 
+# What stands in a report where a blob's name would.
+_DATABASE = "database"
 # Damaged instances that a report names; all of them are on the record.
 _NAMED_MAX = 1000
 # Blob names compared with the index at a time, which costs one pass over it; 100
@@ -43,7 +45,8 @@ class Verified:
         instances: Rows whose blobs were read whole, those of the quarantine too.
         total: Rows that there are; for a progress bar.
         bytes: Of plaintext, read and hashed.
-        damaged: Blobs that do not verify or are missing; ``damages`` names them.
+        damaged: Blobs that do not verify or are missing, and the database if a page
+            of it does not; ``damages`` names them.
         orphans: Blobs that no row names: harmless, left behind by a crash, or on
             their way in just now; the next start removes what is unfinished.
     """
@@ -76,6 +79,7 @@ class Verify:
         actor = parts.actor(caller)
         parts.record(parts.events.local_service(actor, "verify"))
         found = Verified()
+        self._judge_database(caller, found)
         with parts.database.read() as connection:
             totals = parts.index.totals(connection)
             found.total = totals.instances + totals.quarantined
@@ -98,6 +102,19 @@ class Verify:
             parts.events.local_service(actor, "verify", Result(outcome, counts=counts))
         )
         return found
+
+    def _judge_database(self, caller: Caller, found: Verified) -> None:
+        """Look at the seal of every page; a row on one that fails cannot be read."""
+        try:
+            self._parts.database.verify()
+        except Damaged as error:
+            found.damaged += 1
+            found.damages.append(Damage(_DATABASE, str(error)))
+            facts = {"file": _DATABASE, "how": f"verify: {error}"}
+            actor = self._parts.actor(caller)
+            self._parts.try_to_record(
+                self._parts.events.damage_found(actor, None, facts)
+            )
 
     def _judge(
         self, caller: Caller, location: InstanceLocation, found: Verified
