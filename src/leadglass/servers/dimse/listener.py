@@ -71,8 +71,8 @@ class Listener:
         self._serve = serve
         self._present: Counter[Address] = Counter()
         self._lock = threading.Lock()
-        self._wake, self._woken = socket.socketpair()
         self._socket = _listen(address)
+        self._wake, self._woken = socket.socketpair()
         self._thread = threading.Thread(
             target=self._accept_all, name="dimse-listener", daemon=True
         )
