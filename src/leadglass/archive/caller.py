@@ -1,6 +1,6 @@
 """Who asks, and the gate that every use case passes first."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -56,3 +56,14 @@ class Gate:
         if not decision.allowed:
             raise Refused(decision.reason)
         return decision.scopes
+
+    def rights(self, caller: Caller, asked: Iterable[Right]) -> frozenset[Right]:
+        """Return which of these rights ``caller`` has at all, now."""
+        return frozenset(right for right in asked if self._permits(caller, right))
+
+    def _permits(self, caller: Caller, right: Right) -> bool:
+        try:
+            self.scopes(caller, right)
+        except Refused:
+            return False
+        return True

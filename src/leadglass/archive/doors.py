@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from leadglass.access.networks import Address
+from leadglass.access.rights import DEVICE_RIGHTS, Right
 from leadglass.archive.caller import Caller
 from leadglass.archive.parts import Parts
 from leadglass.audit.builders import Actor, Association
@@ -108,10 +109,18 @@ class Knocks:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A device whose association may begin."""
+    """A device whose association may begin.
+
+    Attributes:
+        caller: Who it is to the use cases.
+        device: Its entry in the register.
+        rights: What any rule, of the register or of the rule file, lets it do now;
+            each operation is judged again.
+    """
 
     caller: Caller
     device: Device
+    rights: frozenset[Right]
 
 
 class Doorkeeper:
@@ -179,7 +188,7 @@ class Doorkeeper:
             channel=channel,
         )
         parts.record(parts.events.association_accepted(parts.actor(caller), said))
-        return Admitted(caller, device)
+        return Admitted(caller, device, parts.gate.rights(caller, DEVICE_RIGHTS))
 
     def _refuse(  # noqa: PLR0913, PLR0917  # the facts of a refusal
         self,
