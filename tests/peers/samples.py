@@ -11,14 +11,18 @@ from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, generate_ui
 CT = str(CTImageStorage)
 
 
+def new_uid() -> str:
+    return str(generate_uid(None))
+
+
 def instance(**more: Any) -> Any:
     """Return a tiny CT image; keywords replace or add attributes."""
     data_set = Dataset()
     data_set.SpecificCharacterSet = "ISO_IR 100"
     data_set.SOPClassUID = CT
-    data_set.SOPInstanceUID = generate_uid(None)
-    data_set.StudyInstanceUID = generate_uid(None)
-    data_set.SeriesInstanceUID = generate_uid(None)
+    data_set.SOPInstanceUID = new_uid()
+    data_set.StudyInstanceUID = new_uid()
+    data_set.SeriesInstanceUID = new_uid()
     data_set.PatientID = "P1"
     data_set.PatientName = "Doe^Jane"
     data_set.StudyDate = "20240229"
@@ -43,8 +47,8 @@ def instance(**more: Any) -> Any:
 def study(count: int, **more: Any) -> list[Any]:
     """Return the images of one series."""
     uids = {
-        "StudyInstanceUID": generate_uid(None),
-        "SeriesInstanceUID": generate_uid(None),
+        "StudyInstanceUID": new_uid(),
+        "SeriesInstanceUID": new_uid(),
     }
     return [
         instance(**(uids | {"InstanceNumber": number + 1} | more))
@@ -82,7 +86,7 @@ def save(data_set: Any, path: Path) -> Path:
 
 def fresh(data_set: Any) -> Any:
     """Return the same image as another instance, of another study."""
-    data_set.SOPInstanceUID = generate_uid(None)
+    data_set.SOPInstanceUID = new_uid()
     data_set.file_meta.MediaStorageSOPInstanceUID = data_set.SOPInstanceUID
-    data_set.StudyInstanceUID = generate_uid(None)
+    data_set.StudyInstanceUID = new_uid()
     return data_set
