@@ -2,8 +2,8 @@
 
 Each blob says which key seals it, and holds the file it was: everything that the
 index knows follows from these, except who sent it and when, and what is only on the
-audit record. Which of several bytes under one UID came first is taken from the index as
-it was, if it can be read. The audit log and the register of devices are left as they are.
+audit record. Which of several bytes under one UID came first is taken from the index
+as it was, if it can be read. Audit log and register of devices are left as they are.
 
 The rows of one blob are written in a transaction of their own, so a crash leaves an
 index that lacks some; rebuilding again completes it. What a start makes of the time
