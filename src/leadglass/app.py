@@ -79,6 +79,7 @@ from leadglass.vault.sealed import SealedBlobs
 _LOG = logging.getLogger(__name__)
 
 _FOLDER_MODE: Final = 0o700
+_OTHERS_WRITE: Final = 0o022
 # A node certificate is made anew this long before it ends.
 _NODE_RENEWAL_DAYS: Final = 30
 # Objects made before the collector looks for cycles; what an instance makes has none
@@ -238,6 +239,11 @@ class Node:
         if not Keyring.exists(config.home / "keys"):
             raise Misconfigured(
                 f"{config.home} is no data folder yet; run: leadglass init"
+            )
+        # The rules and the authority lie in it: who may write here lets himself in.
+        if config.home.stat().st_mode & _OTHERS_WRITE:
+            raise Misconfigured(
+                f"{config.home}: others may write to it; run: chmod 700 {config.home}"
             )
         return cls(config)
 

@@ -152,7 +152,7 @@ def test_open_refuses_a_master_key_that_others_read(home: Path, mode: int) -> No
         Node.open(config)
 
 
-@pytest.mark.parametrize("folder", ["keys", "vault"])
+@pytest.mark.parametrize("folder", [".", "keys", "vault"])
 @pytest.mark.parametrize("mode", [0o777, 0o770])
 def test_open_refuses_folders_that_others_write(
     home: Path, folder: str, mode: int
