@@ -1,5 +1,6 @@
 """Small instances that tests can tell apart."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,13 @@ def save(data_set: Any, path: Path) -> Path:
         data_set.file_meta = explicit()
     data_set.save_as(path, enforce_file_format=True)
     return path
+
+
+def written(data_set: Any) -> bytes:
+    """Return a Part 10 file."""
+    file = BytesIO()
+    data_set.save_as(file, enforce_file_format=True)
+    return file.getvalue()
 
 
 def fresh(data_set: Any) -> Any:
