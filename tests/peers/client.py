@@ -175,10 +175,12 @@ class Got:
 def identifier(level: str | None, **keys: Any) -> Any:
     """Return a question; values as pydicom takes them."""
     data_set = Dataset()
-    if level is not None:
-        data_set.QueryRetrieveLevel = level
-    for keyword, value in keys.items():
-        setattr(data_set, keyword, value)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # keys are not values, and some are wrong
+        if level is not None:
+            data_set.QueryRetrieveLevel = level
+        for keyword, value in keys.items():
+            setattr(data_set, keyword, value)
     return data_set
 
 
