@@ -3,7 +3,8 @@
 Each blob says which key seals it, and holds the file it was: everything that the
 index knows follows from these, except who sent it and when, and what is only on the
 audit record. Which of several bytes under one UID came first is taken from the index
-as it was, if it can be read. Audit log and register of devices are left as they are.
+as it was, if it can be read; where instances of one patient or study disagree on what
+is said of it, any of them may be believed. Audit log and register stay as they are.
 
 The rows of one blob are written in a transaction of their own, so a crash leaves an
 index that lacks some; rebuilding again completes it. What a start makes of the time

@@ -47,7 +47,7 @@ def test_a_half_written_blob_goes_without_being_counted(home: Home) -> None:
 
 def test_a_second_start_finds_nothing_and_no_folder_is_left(home: Home) -> None:
     with on(home, quiet_disk()) as rig:
-        rig.parts.blobs.settle = lambda name: None  # type: ignore[method-assign]  # noqa: ARG005
+        rig.parts.blobs.settle = lambda name: None  # type: ignore[method-assign]
         send(rig.ingest, make_instance())
     assert recover(home.parts, Erase(home.parts)).settled == 1
     assert recover(home.parts, Erase(home.parts)) == NOTHING
