@@ -124,6 +124,16 @@ class Client:
 
     def find(self, level: str = "STUDY", **keys: str) -> list[DataSet]:
         """Return the answers to a query; keys are tags as hex, ``t00100020="X"``."""
+        status, answers = self.ask(level, **keys)
+        assert status == 0, hex(status)
+        return answers
+
+    def find_status(self, level: str = "STUDY", **keys: str) -> int:
+        """Return how a query ends; see ``find``."""
+        return self.ask(level, **keys)[0]
+
+    def ask(self, level: str, **keys: str) -> tuple[int, list[DataSet]]:
+        """Return how a query ends, and the answers; see ``find``."""
         request = CFindRQ(
             message_id=self._next_number(), affected_sop_class=STUDY_ROOT_FIND
         )
@@ -141,8 +151,7 @@ class Client:
             response = self._response()
             assert isinstance(response, CFindRSP)
             if category(response.status) is not Category.PENDING:
-                assert response.status == 0, hex(response.status)
-                return answers
+                return response.status, answers
             answers.append(DataSet.decode(self._data_set(), EXPLICIT_VR_LE))
 
     def get(

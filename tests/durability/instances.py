@@ -13,7 +13,8 @@ from leadglass.dicom.uids import UID, new_uid
 
 CT = UID("1.2.840.10008.5.1.4.1.1.2")
 MR = UID("1.2.840.10008.5.1.4.1.1.4")
-ROWS = 64
+# Rows of an image, and of one that is larger than 64 rows of 65,535 columns.
+ROWS, ROWS_OF_LARGE, LARGE_BYTES = 64, 1024, 2 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ def make_instance(
     """
     study = study or new_uid()
     series, uid = UID(f"{study[:50]}.1"), new_uid()
-    columns = pixel_bytes // ROWS
+    rows = ROWS if pixel_bytes < LARGE_BYTES else ROWS_OF_LARGE
+    columns = pixel_bytes // rows
     values: dict[str, Any] = {
         "SpecificCharacterSet": "ISO_IR 192",
         "SOPClassUID": CT,
@@ -68,13 +70,13 @@ def make_instance(
         "InstanceNumber": number,
         "SamplesPerPixel": 1,
         "PhotometricInterpretation": "MONOCHROME2",
-        "Rows": ROWS,
+        "Rows": rows,
         "Columns": columns,
         "BitsAllocated": 8,
         "BitsStored": 8,
         "HighBit": 7,
         "PixelRepresentation": 0,
-        "PixelData": (number % 65_521).to_bytes(2, "big") * (ROWS * columns // 2),
+        "PixelData": (number % 65_521).to_bytes(2, "big") * (rows * columns // 2),
     } | attributes
     data_set = Dataset()
     for keyword, value in values.items():
