@@ -37,7 +37,6 @@ from tests.unit.archive.rig import (
     send,
 )
 
-
 GATHERED = {BY_KEYWORD[each].hex for each in ("ModalitiesInStudy", "SOPClassesInStudy")}
 
 
