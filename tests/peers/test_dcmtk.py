@@ -190,9 +190,11 @@ def test_find_is_cancelled(site: Site) -> None:
         *("-k", f"SeriesInstanceUID={STUDY[0].SeriesInstanceUID}"),
         *("-k", "SOPInstanceUID"),
     )
-    # The answers may all be on their way by then: then it is complete, not cancelled.
+    # So few answers are all on their way by then: it is complete, not cancelled, and
+    # the cancel comes too late. That one in time is heeded, test_queries.py shows.
     assert "Sending Cancel" in text
-    assert "Received Final Find Response (Success)" in text or "Cancel" in text
+    assert "Received Final Find Response (Success)" in text
+    assert "Releasing Association" in text
 
 
 def test_get_through_a_relay(site: Site, tmp_path: Path) -> None:
