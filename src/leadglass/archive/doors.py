@@ -224,6 +224,16 @@ class Doorkeeper:
         ]
         return found[0] if len(found) == 1 else None
 
+    def refuse_receiver(self, caller: Caller, title: AETitle) -> None:
+        """Record that a caller named a destination that nobody may be sent to by."""
+        self._parts.try_to_record(
+            self._parts.events.access_refused(
+                self._parts.actor(caller),
+                "C-MOVE",
+                f"no one device can be sent to as {title}",
+            )
+        )
+
     def check_receiver(
         self, device: Device, address: Address, certificate: bytes | None
     ) -> None:

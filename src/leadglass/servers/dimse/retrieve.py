@@ -467,6 +467,9 @@ class MoveService(_Retrieve):
             identifier = DataSet.decode(session.identifier(), context.transfer_syntax)
             device = self._doorkeeper.receiver(request.move_destination)
             if device is None or device.destination is None:
+                self._doorkeeper.refuse_receiver(
+                    session.caller, request.move_destination
+                )
                 unknown = Failure(MOVE_DESTINATION_UNKNOWN, "destination unknown")
                 _refuse(session, context, request, unknown)
                 return
