@@ -14,6 +14,7 @@ import pytest
 
 from leadglass.access.rights import Right
 from leadglass.archive.caller import Caller
+from leadglass.archive.erase import Erase
 from leadglass.archive.exporting import Exporter, ExportReport, Selection
 from leadglass.archive.fetch import Fetch
 from leadglass.archive.importing import Importer, Outcome
@@ -23,11 +24,13 @@ from leadglass.audit.codes import EventID
 from leadglass.audit.codes import Outcome as Ending
 from leadglass.config import Media
 from leadglass.dicom.attributes import Level
+from leadglass.dicom.uids import UID
 from leadglass.errors import Misconfigured, NotFound, Refused, Unavailable
 from leadglass.index.records import InstanceLocation
 from leadglass.vault.blobs import BlobName
 from leadglass.vault.keys import KeyId
 from tests.unit.archive.conftest import (
+    OPERATOR,
     STUDY,
     Home,
     Rules,
@@ -290,15 +293,25 @@ class TestWholeOrNotAtAll:
         three: list[bytes],
         parts: Parts,
     ) -> None:
-        names = [each.blob for each in locations(parts)][:3]
-        key = parts.blobs.key_id(BlobName(names[0]))
-
         def erase(report: ExportReport) -> None:
-            parts.keyring.destroy(KeyId(key))
+            if locations(parts)[0].study_uid == STUDY:
+                Erase(parts)(OPERATOR, UID(STUDY), "on request")
 
         report = out.run(erase)
         assert (report.instances, report.left_out) == (1, 2)
         assert {each.reason for each in report.named} == {"erased meanwhile"}
+
+    def test_a_lost_key_is_damage(
+        self, out: Out, three: list[bytes], parts: Parts
+    ) -> None:
+        key = parts.blobs.key_id(BlobName(locations(parts)[0].blob))
+
+        def lose(report: ExportReport) -> None:
+            parts.keyring.destroy(KeyId(key))
+
+        report = out.run(lose)
+        assert (report.instances, report.left_out) == (1, 2)
+        assert {each.reason for each in report.named} == {"damaged"}
 
     @pytest.mark.parametrize("after", [1, 2, 3])
     def test_interrupted_it_leaves_nothing(
