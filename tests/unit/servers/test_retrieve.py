@@ -539,9 +539,13 @@ class Device:
 class Doorkeeper:
     device: Device | None
     error: LeadglassError | None = None
+    refused: list[AETitle] = field(default_factory=list)
 
     def receiver(self, title: AETitle) -> Device | None:
         return self.device
+
+    def refuse_receiver(self, caller: Any, title: AETitle) -> None:
+        self.refused.append(title)
 
     def check_receiver(self, device: Any, address: Any, certificate: Any) -> None:
         if self.error is not None:
