@@ -666,8 +666,10 @@ def test_a_move_counts_what_the_destination_refuses() -> None:
 
 def test_a_move_to_nowhere() -> None:
     for device in (None, Device(None)):
-        last, _ = move(retrieval(), Doorkeeper(device))
+        keeper = Doorkeeper(device)
+        last, _ = move(retrieval(), keeper)
         assert last.status == 0xA801
+        assert len(keeper.refused) == 1
 
 
 def test_a_destination_that_does_not_listen() -> None:
