@@ -92,7 +92,7 @@ debian-test debian-bench:  # no package may start a service: it would listen
 	@NO_SERVICES=1 requirements/install-debian.sh requirements/$@.txt
 
 # Any Python from 3.11 on serves. The distribution's own is tried first: it is built
-# with optimisation, one that was compiled by hand usually is not (30 % slower).
+# with optimisation, one that was compiled by hand usually is not.
 $(BASE): requirements/install-debian.sh
 	@python=; \
 	for candidate in $(or $(PYTHON),/usr/bin/python3 python3 python3.13 python3.12 python3.11); do \

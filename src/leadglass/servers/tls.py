@@ -46,7 +46,9 @@ class Credentials:
 def server_context(credentials: Credentials, minimum: str) -> ssl.SSLContext:
     """Return the context of a listener: no handshake without a client certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    # A resumed session would skip the look at the revocation list.
+    # No tickets: a resumed session skips the look at the revocation list. TLS 1.2 can
+    # resume from the context's own memory all the same, which Python cannot forbid; a
+    # new list makes a new context, and the register is asked at each association.
     context.options |= ssl.OP_NO_TICKET | ssl.OP_CIPHER_SERVER_PREFERENCE
     context.num_tickets = 0
     return _harden(context, credentials, minimum)
