@@ -62,6 +62,15 @@ DRIVERS = {
     "sqlalchemy": {"database", "identity", "index", "audit", "archive"},
     "imagecodecs": {"pixels"},
     "rich": {"cli"},
+    "argon2": {"identity"},
+    "webauthn": {"identity"},
+    "joserfc": {"identity"},
+    "httpx": {"identity"},
+    "ldap3": {"identity"},
+    "segno": {"servers", "cli"},
+    "starlette": {"servers"},
+    "uvicorn": {"servers"},
+    "httptools": {"servers"},
 }
 
 # Foreign peers prove us in tests and benchmarks; the product does not stand on them.
