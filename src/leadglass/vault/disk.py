@@ -37,6 +37,10 @@ _READ = os.O_RDONLY | os.O_NONBLOCK | _SAFE  # a FIFO must not hang the reader
 
 Stamp = tuple[int, int, int]
 
+# What file systems and disks of today want a write past the page cache to be a
+# multiple of, in memory and in the file.
+BLOCK_BYTES = 4096
+
 
 class Disk:
     """The real one."""
@@ -61,6 +65,26 @@ class Disk:
             rest = memoryview(data)
             while done < len(rest):
                 done += os.write(file, rest[done:])
+
+    def write_blocks(self, file: int, data: Bytes) -> None:
+        """Append whole blocks, past the page cache where the file system lets us.
+
+        ``data`` begins at a page and is a multiple of ``BLOCK_BYTES`` long, and so is
+        the file. Where the file system has no such way, the page cache takes it.
+        """
+        flags = fcntl.fcntl(file, fcntl.F_GETFL)
+        try:
+            fcntl.fcntl(file, fcntl.F_SETFL, flags | os.O_DIRECT)
+            self.write(file, data)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            fcntl.fcntl(file, fcntl.F_SETFL, flags)
+            self.write(file, data)
+
+    def cut(self, file: int, length: int) -> None:
+        """Shorten the file to ``length`` bytes."""
+        os.ftruncate(file, length)
 
     def read_into(self, file: int, offset: int, buffer: memoryview) -> int:
         """Fill ``buffer`` from ``offset`` on; less only at the end of the file."""

@@ -13,6 +13,7 @@ start makes of it:
 
     writer    incoming/ID/NAME.part        → removed by ``unsettled()``
     write     the same, longer             → removed
+    cut       the same, padding gone       → removed
     fdatasync the same                     → removed
     rename    NAME.part or NAME            → removed or listed (no success was said)
     dir sync  incoming/ID/NAME             → listed: the archive looks for its row
@@ -26,10 +27,18 @@ is found by ``reader``, and a rename that a power cut takes back is one more ent
 in ``unsettled()``. (It takes it back whole: the file system must journal a rename
 as one change, as ext4, XFS, btrfs and ZFS do.) Syncs per stored blob: one file, one
 directory, and the directory's is shared by the threads that commit at once.
+
+HOT. What is written goes to the disk past the page cache: a blob is synced at once,
+so the cache would only copy it and give each page of it a fresh page of memory, which
+costs 0.2 ms for a CT of 525 KB, and 2.5 ms in a virtual machine whose host takes back
+what the guest does not use. Small blobs take the cache: it saves nothing there, and
+headers and reports are read again soon.
 """
 
 import errno
+import mmap
 import secrets
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
@@ -52,6 +61,7 @@ from leadglass.vault.blobs import (
     Bytes,
 )
 from leadglass.vault.disk import (
+    BLOCK_BYTES,
     DISK,
     SPREAD,
     Disk,
@@ -71,6 +81,15 @@ _LOCK = ".lock"
 _LOCK_ATTEMPTS_MAX = 8
 
 
+# Gathered before it is written: large enough that most single images are one write,
+# small enough that a hundred associations at once are no burden.
+_GATHERED_BYTES = 1024 * 1024
+# Blobs up to this take the page cache.
+_CACHED_BYTES_MAX = 128 * 1024
+# Kept for the next writers; more are made when more write at once.
+_SPARE_BUFFERS_MAX = 16
+
+
 class FolderBlobs(BlobStore):
     """A ``BlobStore`` in a folder, made by ``create`` or found by ``open``."""
 
@@ -78,6 +97,7 @@ class FolderBlobs(BlobStore):
         """Take a place in the folder; use ``create`` or ``open``."""
         self._root = str(folder)
         self._disk = disk
+        self._buffers: deque[memoryview] = deque(maxlen=_SPARE_BUFFERS_MAX)
         self._lock, self._own = self._move_in()
         self._sync_own = SharedSync(partial(disk.sync_folder, self._own))
 
@@ -136,7 +156,7 @@ class FolderBlobs(BlobStore):
             if self._disk.exists(self._settled(name)) or self._disk.exists(whole):
                 raise Conflict("a blob has this name already")
             try:
-                return FolderWriter(self._disk, whole, self._sync_own)
+                return FolderWriter(self._disk, whole, self._sync_own, self._buffers)
             except FileExistsError:
                 raise Conflict("a blob of this name is being written") from None
 
@@ -278,7 +298,13 @@ class FolderBlobs(BlobStore):
 class FolderWriter(BlobWriter):
     """A file on its way to be a blob."""
 
-    def __init__(self, disk: Disk, whole: str, sync_folder: SharedSync) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        whole: str,
+        sync_folder: SharedSync,
+        buffers: deque[memoryview],
+    ) -> None:
         """Create the temporary file.
 
         Raises:
@@ -290,21 +316,60 @@ class FolderWriter(BlobWriter):
         self._left: list[str] = []  # what an abandoned blob must not leave behind
         self._file = disk.create(whole + _PART)
         self._left.append(whole + _PART)
+        self._buffers = buffers
+        self._gathered: memoryview | None = _take(buffers)
+        self._filled = 0
+        self._written = 0
 
     def write(self, data: Bytes) -> None:
-        """Append to the temporary file."""
+        """Append; what is gathered goes to the temporary file when it is enough."""
         self._check_open()
+        assert self._gathered is not None  # it goes when the file does
+        view, at = memoryview(data), 0
+        while at < len(view):
+            if self._filled == _GATHERED_BYTES:
+                self._write_blocks()
+            end = min(len(view), at + _GATHERED_BYTES - self._filled)
+            filled = self._filled + end - at
+            self._gathered[self._filled : filled] = view[at:end]
+            self._filled = filled
+            at = end
+
+    def _write_blocks(self) -> None:
+        """Write what is gathered, up to whole blocks: the last is filled with zeros."""
+        assert self._gathered is not None
+        end = -(-self._filled // BLOCK_BYTES) * BLOCK_BYTES
+        self._gathered[self._filled : end] = bytes(end - self._filled)
         try:
-            self._disk.write(self._file, data)
+            self._disk.write_blocks(self._file, self._gathered[:end])
         except OSError as error:
             self.abandon()
             raise unavailable(error) from error
+        self._written += self._filled
+        self._filled = 0
+
+    def _write_rest(self) -> None:
+        """Write what is left, and cut off what it was filled up with.
+
+        Raises:
+            OSError: As the disk says.
+            Unavailable: Likewise.
+        """
+        assert self._gathered is not None
+        if self._written + self._filled <= _CACHED_BYTES_MAX:
+            self._disk.write(self._file, self._gathered[: self._filled])
+        elif self._filled:
+            is_even = not self._filled % BLOCK_BYTES
+            self._write_blocks()
+            if not is_even:
+                self._disk.cut(self._file, self._written)
 
     def commit(self) -> None:
         """File sync, rename, directory sync: in this order."""
         self._check_open()
         disk, part = self._disk, self._whole + _PART
         try:
+            self._write_rest()
             disk.sync_file(self._file)
             file, self._file = self._file, -1
             disk.close(file)
@@ -316,9 +381,11 @@ class FolderWriter(BlobWriter):
             self.abandon()
             raise unavailable(error) from error
         self._left.clear()
+        self._release()
 
     def abandon(self) -> None:
         """Remove the file, whatever it is called by now."""
+        self._release()
         if self._file >= 0:
             file, self._file = self._file, -1
             with suppress(OSError):
@@ -327,9 +394,22 @@ class FolderWriter(BlobWriter):
             with suppress(OSError):  # swept at the next start, then
                 self._disk.remove(self._left.pop())
 
+    def _release(self) -> None:
+        if self._gathered is not None:
+            gathered, self._gathered = self._gathered, None
+            self._buffers.append(gathered)
+
     def _check_open(self) -> None:
         if self._file < 0:
             raise Unavailable("this blob was committed or abandoned")
+
+
+def _take(buffers: deque[memoryview]) -> memoryview:
+    """Return a buffer that begins at a page, used before if there is one."""
+    try:
+        return buffers.pop()
+    except IndexError:
+        return memoryview(mmap.mmap(-1, _GATHERED_BYTES))
 
 
 class FolderReader(BlobReader):

@@ -35,6 +35,10 @@ class HookedDisk(Disk):
         self.hook("write", self.paths[file])
         super().write(file, data)
 
+    def cut(self, file: int, length: int) -> None:
+        self.hook("cut", self.paths[file])
+        super().cut(file, length)
+
     def sync_file(self, file: int) -> None:
         self.hook("sync_file", self.paths[file])
         super().sync_file(file)

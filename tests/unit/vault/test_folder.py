@@ -1,6 +1,7 @@
 """Crash, full disk, dying disk, other processes: what is left, what is said."""
 
 import errno
+import fcntl
 import os
 import signal
 import stat
@@ -24,6 +25,8 @@ from tests.unit.vault.faults import Crash, CrashingDisk, FailingDisk, RecordingD
 
 A, B = BlobName("aa" + "0" * 30), BlobName("bb" + "0" * 30)
 CONTENT = bytes(range(256)) * 100
+# So many of it are written past the page cache, and do not end with a block.
+LARGE = 7
 # More changes of the disk than any story below makes: the loops end before.
 STEPS_MAX = 60
 
@@ -109,14 +112,45 @@ class TestSyncs:
         assert disk.done == [
             ("create", f"{own}/{A}.part"),
             ("write", f"{own}/{A}.part"),
-            ("write", f"{own}/{A}.part"),
             ("sync_file", f"{own}/{A}.part"),
             ("rename", f"{own}/{A}"),
             ("sync_folder", own),
         ]
         disk.done.clear()
+        store.put(B, [CONTENT] * LARGE)
+        assert disk.done == [
+            ("create", f"{own}/{B}.part"),
+            ("write", f"{own}/{B}.part"),
+            ("cut", f"{own}/{B}.part"),
+            ("sync_file", f"{own}/{B}.part"),
+            ("rename", f"{own}/{B}"),
+            ("sync_folder", own),
+        ]
+        disk.done.clear()
         store.settle(A)
         assert disk.done == [("rename", f"aa/{A}")]  # nothing to wait for
+
+    @pytest.mark.parametrize("length", [0, 1, 4095, 4096, 131072, 131073, 135168])
+    @pytest.mark.parametrize("more", [0, 1 << 20, (1 << 20) + 4096])
+    def test_no_padding_stays(self, folder: Path, length: int, more: int) -> None:
+        store = FolderBlobs.open(folder)
+        content = bytes(range(1, 252)) * ((length + more) // 251 + 1)
+        content = content[: length + more]
+        store.put(A, [content[:5], content[5:]])
+        assert b"".join(store.get(A)) == content
+
+    def test_without_a_way_past_the_cache_the_cache_takes_it(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(_file: int, command: int, flags: int = 0) -> int:
+            if command == fcntl.F_SETFL and flags & os.O_DIRECT:
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            return 0
+
+        store = FolderBlobs.open(folder)
+        monkeypatch.setattr(fcntl, "fcntl", refuse)
+        store.put(A, [CONTENT] * LARGE)
+        assert b"".join(store.get(A)) == CONTENT * LARGE
 
     def test_the_deletion_of_a_settled_blob_is_durable(self, folder: Path) -> None:
         disk = RecordingDisk(folder)
@@ -140,7 +174,7 @@ class TestCrash:
             committed = settled = False
             try:
                 store = FolderBlobs.open(path, disk)
-                store.put(A, [CONTENT, CONTENT])
+                store.put(A, [CONTENT] * LARGE)
                 committed = True
                 if settles:
                     store.settle(A)
@@ -154,9 +188,9 @@ class TestCrash:
             assert not (settled and left)
             if committed:
                 assert left == [A] or settles
-                assert b"".join(later.get(A)) == CONTENT * 2
+                assert b"".join(later.get(A)) == CONTENT * LARGE
             for name in left:  # whole, even where no success was said
-                assert b"".join(later.get(name)) == CONTENT * 2
+                assert b"".join(later.get(name)) == CONTENT * LARGE
                 later.delete(name)
             assert settled or not blob_files(path)
             assert list(later.unsettled()) == []
@@ -281,7 +315,7 @@ class TestKill:
             child.stdout.read()
 
 
-STORING = ("create", "write", "write", "write", "sync_file", "rename", "sync_folder")
+STORING = ("create", "write", "cut", "sync_file", "rename", "sync_folder")
 
 
 class TestDiskFullOrDying:
@@ -294,11 +328,11 @@ class TestDiskFullOrDying:
             disk = FailingDisk(2 + step, error, full=full)
             store = FolderBlobs.open(folder, disk)
             if disk.left >= len(STORING):
-                store.put(A, [CONTENT] * 3)
+                store.put(A, [CONTENT] * LARGE)
                 assert not disk.failed
                 break
             with pytest.raises(Unavailable) as refusal:
-                store.put(A, [CONTENT] * 3)
+                store.put(A, [CONTENT] * LARGE)
             assert str(folder) not in str(refusal.value)
             assert blob_files(folder) == set()  # no space kept, nothing that counts
             with pytest.raises(NotFound):
