@@ -14,8 +14,10 @@ from leadglass.database.tables import metadata
 from leadglass.errors import Misconfigured
 
 # Every part declares its tables in a module of this name.
-for module in sorted(Path(leadglass.__file__).parent.glob("*/tables.py")):
-    import_module(f"leadglass.{module.parent.name}.tables")
+SOURCE = Path(leadglass.__file__).parent
+for module in sorted(SOURCE.rglob("tables.py")):
+    parts = module.relative_to(SOURCE).with_suffix("").parts
+    import_module(".".join(("leadglass", *parts)))
 
 
 @pytest.fixture
