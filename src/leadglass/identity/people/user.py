@@ -25,6 +25,14 @@ def fold_name(name: str) -> str:
     return name.strip().casefold()
 
 
+def could_be_name(folded_name: str) -> bool:
+    """Whether anybody may be called so; what cannot be is not looked up at all.
+
+    A lone surrogate, which JSON can bring, would be an error in the database.
+    """
+    return folded_name.isascii() and len(folded_name) <= NAME_CHARACTERS_MAX
+
+
 def _problems(name: str, roles: tuple[str, ...], display_name: str) -> list[str]:
     problems = []
     if not _NAME.fullmatch(name):

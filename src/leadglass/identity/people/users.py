@@ -19,7 +19,13 @@ from leadglass.database.engine import Transaction
 from leadglass.errors import Damaged, LeadglassError, Misconfigured, NotFound
 from leadglass.identity.administrators import FIRST_NAME
 from leadglass.identity.people import tables
-from leadglass.identity.people.user import NewUser, User, fold_name, ordered
+from leadglass.identity.people.user import (
+    NewUser,
+    User,
+    could_be_name,
+    fold_name,
+    ordered,
+)
 from leadglass.identity.rows import from_us, to_us
 from leadglass.identity.tables import administrator
 
@@ -298,8 +304,11 @@ class Users:
         return credentials.secret_hash, credentials.secret_ends_at
 
     def _row(self, connection: Connection, name: str) -> RowMapping | None:
+        folded_name = fold_name(name)
+        if not could_be_name(folded_name):
+            return None
         found = connection.execute(
-            select(tables.person).where(_PERSON.folded_name == fold_name(name))
+            select(tables.person).where(_PERSON.folded_name == folded_name)
         )
         return found.mappings().one_or_none()
 
@@ -308,6 +317,8 @@ def _first_secret(
     connection: Connection, folded_name: str
 ) -> tuple[str, datetime] | None:
     """Return the unused secret of the first administrator, if that is the name."""
+    if not could_be_name(folded_name):
+        return None
     row = connection.execute(
         select(administrator.c.secret_hash, administrator.c.created_us).where(
             administrator.c.name == folded_name,

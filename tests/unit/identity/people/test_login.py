@@ -126,6 +126,20 @@ def test_a_name_that_nobody_has_is_not_kept(people: People) -> None:
             assert PASSWORD not in str(kept)
 
 
+@pytest.mark.parametrize("typed", ["\ud800", "\x00", "", "x" * 100_000, "' OR 1=1 --"])
+def test_whatever_is_typed_gets_the_one_answer(people: People, typed: str) -> None:
+    people.member()
+    assert people.begin(typed).failure == Failure(Reason.UNKNOWN_USER, UNKNOWN)
+    assert people.begin("alice", typed).failure == Failure(
+        Reason.WRONG_PASSWORD, "alice"
+    )
+    for ticket in (typed, people.begin().ticket):
+        assert isinstance(people.finish(ticket, typed), Failure)
+        assert isinstance(people.finish_with_passkey(ticket, typed), Failure)
+    assert isinstance(people.open_enrolment(typed, typed), Failure)
+    assert not people.stands(typed)
+
+
 def test_a_wrong_password_and_a_right_code_spend_nothing(people: People) -> None:
     codes = people.member().recovery_codes
     assert people.finish(people.begin(password=WRONG).ticket, codes[0]) == Failure(
