@@ -1,0 +1,1 @@
+"""DICOMweb (PS3.18): doors for requests over HTTP."""
