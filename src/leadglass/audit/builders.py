@@ -138,6 +138,7 @@ class Service(StrEnum):
     C_GET = "C-GET"
     IMPORT = "import"
     EXPORT = "export"
+    STOW_RS = "STOW-RS"
 
 
 @dataclass(frozen=True, slots=True)
