@@ -15,6 +15,7 @@ from pydicom.filewriter import correct_ambiguous_vr
 
 from leadglass.dicom.model.encode import (
     DEPTH_MAX,
+    JSON_MARKS_MAX,
     Bulk,
     data_set_pieces,
     entries_of_json,
@@ -416,6 +417,7 @@ def encoded(entries: dict[str, Any]) -> bytes:
         b'{"00100010":' * 100_000,
         b'{"00280010": {"vr": "US", "Value": [' + b"9" * 10_000 + b"]}}",
         b'{"00280010": {"vr": "FD", "Value": [NaN]}}',
+        b"[" + b"{}," * JSON_MARKS_MAX + b"{}]",
         b'{"00100020": {"vr": "LO"}, "00100020": {"vr": "LO"}}',
     ],
 )

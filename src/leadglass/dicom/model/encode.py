@@ -37,6 +37,9 @@ from leadglass.errors import BadData
 
 DEPTH_MAX: Final = 32  # sequences in sequences, as for what is stored
 ATTRIBUTES_MAX: Final = 500_000  # entries and values of one document
+# Brackets and commas of a document. Each can become an object of some 60 bytes, from
+# two bytes of text; an honest attribute has three.
+JSON_MARKS_MAX: Final = 3 * ATTRIBUTES_MAX
 DS_BYTES_MAX: Final = 16  # PS3.5 §6.2
 _DIGITS_MAX: Final = 20  # of any integer that a value representation holds
 _SHORT_BYTES_MAX: Final = 0xFFFF
@@ -105,6 +108,8 @@ def entries_of_json(data: bytes) -> list[Json]:
     Raises:
         BadData: It is not the JSON model, or passes a limit.
     """
+    if sum(map(data.count, (b"{", b"[", b","))) > JSON_MARKS_MAX:
+        raise BadData("metadata of too many values")
     try:
         found = json.loads(
             data.decode("utf-8"),
