@@ -54,6 +54,18 @@ def server_context(credentials: Credentials, minimum: str) -> ssl.SSLContext:
     return _harden(context, credentials, minimum)
 
 
+def https_context(credentials: Credentials, minimum: str) -> ssl.SSLContext:
+    """Return the context of the HTTPS listener: a client certificate is one proof.
+
+    Browsers and programs prove themselves within HTTP. A certificate that is shown
+    must chain to our authority and not be revoked, else there is no handshake.
+    """
+    context = server_context(credentials, minimum)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
 def client_context(credentials: Credentials, minimum: str) -> ssl.SSLContext:
     """Return the context for sending: the receiver must chain to our authority.
 
@@ -112,7 +124,7 @@ class Contexts:
         self._minimum = minimum
         self._lock = threading.Lock()
         self._seen: object = None
-        self._made: tuple[ssl.SSLContext, ssl.SSLContext] | None = None
+        self._made: tuple[ssl.SSLContext, ssl.SSLContext, ssl.SSLContext] | None = None
 
     def server(self) -> ssl.SSLContext:
         """Return the listener's context as of now."""
@@ -122,7 +134,11 @@ class Contexts:
         """Return the context to send with as of now."""
         return self._current()[1]
 
-    def _current(self) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    def https(self) -> ssl.SSLContext:
+        """Return the HTTPS listener's context as of now."""
+        return self._current()[2]
+
+    def _current(self) -> tuple[ssl.SSLContext, ssl.SSLContext, ssl.SSLContext]:
         with self._lock:
             stamp = self._stamp()
             if self._made is None or stamp != self._seen:
@@ -130,6 +146,7 @@ class Contexts:
                 self._made = (
                     server_context(read, self._minimum),
                     client_context(read, self._minimum),
+                    https_context(read, self._minimum),
                 )
                 self._seen = stamp
             return self._made

@@ -1,0 +1,1 @@
+"""HTTPS: one listener, one table of routes, and the guard in front of it."""

@@ -1,0 +1,159 @@
+"""The table of routes: what may be asked, and by which right.
+
+A route names its right or is public by name; there is no third way, and the guard
+serves nothing that is not in the table.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from http import HTTPMethod
+from typing import Final
+from urllib.parse import unquote
+
+from starlette.datastructures import Headers
+
+from leadglass.access.networks import Address
+from leadglass.access.rights import Right
+from leadglass.archive.caller import Caller
+from leadglass.servers.http.answers import Answer
+
+UNSAFE_METHODS: Final = frozenset(
+    {HTTPMethod.POST, HTTPMethod.PUT, HTTPMethod.PATCH, HTTPMethod.DELETE}
+)
+
+
+class Door(Enum):
+    """Who may use a route without a right."""
+
+    PUBLIC = "public"  # everybody: login, health
+    ANYBODY_PROVEN = "anybody proven"  # every caller, for its own: log out, who am I
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request as a handler sees it.
+
+    Attributes:
+        method: As it is in the route.
+        path: The parameters of the template, decoded.
+        query: The parameters of the URL in their order, decoded.
+        headers: As they came.
+        base: Scheme and host by which the client knows us, without a slash at the end.
+        target: Path and query as they came; for the record, never for a log.
+        address: Where from.
+        channel: TLS version.
+        request_id: Ours, for the log.
+        proven: Who asks; ``None`` on a public route.
+    """
+
+    method: str
+    path: Mapping[str, str]
+    query: tuple[tuple[str, str], ...] = field(repr=False)
+    headers: Headers = field(repr=False)
+    base: str
+    target: str = field(repr=False)
+    address: Address
+    channel: str
+    request_id: str
+    proven: Caller | None
+
+    @property
+    def caller(self) -> Caller:
+        """Who asks, on a route that is not public."""
+        if self.proven is None:
+            raise ValueError("a public route has no caller")
+        return self.proven
+
+
+# Runs in a thread, and may wait for database and vault.
+Handler = Callable[[Call], Answer]
+# Runs in the event loop, and must not wait but for the body.
+Receiver = Callable[[Call, AsyncIterator[bytes]], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One thing that can be asked for.
+
+    Attributes:
+        method: HTTP method; HEAD goes where GET does.
+        template: Path, with ``{name}`` for a segment.
+        access: The right it needs, or why it needs none.
+        handler: Answers it, without a body.
+        receiver: Answers it, with the body.
+        body_bytes_max: The longest body; 0 for none.
+    """
+
+    method: HTTPMethod
+    template: str
+    access: Right | Door
+    handler: Handler | None = None
+    receiver: Receiver | None = None
+    body_bytes_max: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.access, Right | Door):
+            raise TypeError("a route names its right, or is public by name")
+        if (self.handler is None) is (self.receiver is None):
+            raise ValueError("a route has a handler or a receiver")
+        if (self.receiver is not None) is not (self.body_bytes_max > 0):
+            raise ValueError("who receives says how much at most, and nobody else")
+        if not self.template.startswith("/"):
+            raise ValueError("a template begins with a slash")
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """The template, cut at its slashes."""
+        return tuple(self.template.split("/")[1:])
+
+    def match(self, segments: tuple[str, ...]) -> dict[str, str] | None:
+        """Return the parameters of a path, if it is this route's."""
+        found: dict[str, str] = {}
+        for wanted, given in zip(self.segments, segments, strict=True):
+            if wanted.startswith("{"):
+                if not given:
+                    return None
+                found[wanted.strip("{}")] = given
+            elif wanted != given:
+                return None
+        return found
+
+
+class Routes:
+    """All routes, found by path.
+
+    Raises:
+        ValueError: Two say the same.
+    """
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self.all = tuple(routes)
+        self._by_length: dict[int, list[Route]] = {}
+        # A fixed segment is nearer than a parameter, wherever it stands in the table.
+        for route in sorted(self.all, key=_loose):
+            self._by_length.setdefault(len(route.segments), []).append(route)
+        shapes = {(each.method, *map(_shape, each.segments)) for each in self.all}
+        if len(shapes) != len(self.all):
+            raise ValueError("two routes have the same method and path")
+
+    def find(self, raw_path: str) -> dict[HTTPMethod, tuple[Route, dict[str, str]]]:
+        """Return what a path means, by method.
+
+        Segments are cut before they are decoded: an encoded slash is a character.
+        """
+        segments = tuple(unquote(part) for part in raw_path.split("/")[1:])
+        found: dict[HTTPMethod, tuple[Route, dict[str, str]]] = {}
+        for route in self._by_length.get(len(segments), ()):
+            parameters = route.match(segments)
+            if parameters is not None:
+                found.setdefault(route.method, (route, parameters))
+        return found
+
+
+def _shape(segment: str) -> str:
+    return "{}" if segment.startswith("{") else segment
+
+
+def _loose(route: Route) -> tuple[bool, ...]:
+    return tuple(segment.startswith("{") for segment in route.segments)
