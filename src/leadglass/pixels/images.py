@@ -53,8 +53,11 @@ class Image:
     lossy: str
 
     @classmethod
-    def of(cls, values: Mapping[int, bytes], decoded_bytes_max: int) -> Self:
+    def of(cls, values: Mapping[int, bytes], decoded_bytes_max: int | None) -> Self:
         """Take the description from raw values (little endian).
+
+        ``decoded_bytes_max`` is for all frames together; None, where they are
+        taken one by one: then only each of them is limited.
 
         Raises:
             Undecodable: It is incomplete, impossible or too large.
@@ -76,7 +79,9 @@ class Image:
             or image.bits_allocated not in (1, 8, 16, 32, 64)
         ):
             raise Undecodable(Fault.DESCRIPTION)
-        if image.frame_bytes > FRAME_BYTES_MAX or image.bytes > min(
+        if max(image.frame_bytes, image.decoded_frame_bytes) > FRAME_BYTES_MAX:
+            raise Undecodable(Fault.TOO_LARGE)
+        if decoded_bytes_max is not None and image.bytes > min(
             decoded_bytes_max, NATIVE_BYTES_MAX
         ):
             raise Undecodable(Fault.TOO_LARGE)

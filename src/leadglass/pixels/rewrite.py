@@ -20,6 +20,15 @@ from leadglass.pixels.codecs import (
     decode_frame,
 )
 from leadglass.pixels.codestreams import begins_frame
+from leadglass.pixels.elements import (
+    ITEM,
+    ITEM_END,
+    PIXEL_DATA,
+    SEQUENCE_END,
+    UNDEFINED_LENGTH,
+    Element,
+    read_element,
+)
 from leadglass.pixels.faults import Fault, Undecodable
 from leadglass.pixels.images import (
     DESCRIPTION,
@@ -30,8 +39,6 @@ from leadglass.pixels.images import (
     Image,
 )
 from leadglass.pixels.representations import (
-    LONG_FORM,
-    SHORT_FORM,
     SWAPPED_BYTES,
     Form,
     Representations,
@@ -56,11 +63,6 @@ NATIVE: Mapping[str, Form] = {
 ENCAPSULATED = frozenset({*CODECS, RLE_LOSSLESS, DEFLATED_FRAMES, UNCOMPRESSED_FRAMES})
 TARGETS = frozenset({IMPLICIT_VR_LE, EXPLICIT_VR_LE})
 
-UNDEFINED_LENGTH = 0xFFFF_FFFF
-ITEM = 0xFFFE_E000
-ITEM_END = 0xFFFE_E00D
-SEQUENCE_END = 0xFFFE_E0DD
-PIXEL_DATA = 0x7FE0_0010
 # Only beside encapsulated pixel data (PS3.3 C.7.6.3.1.8 and .9).
 ENCAPSULATION_TAGS = frozenset({0x7FE0_0001, 0x7FE0_0002, 0x7FE0_0003})
 LENGTH_TO_END = 0x0008_0001  # retired, and wrong once anything is written anew
@@ -101,13 +103,6 @@ def rewrite(
         chunks = inflated(chunks, limits.inflated_bytes_max)
     rewriter = _Rewriter(Source(chunks), syntax, NATIVE[target], limits)
     rewriter.data_set(NATIVE.get(syntax, NATIVE[EXPLICIT_VR_LE]), None, 0, write)
-
-
-@dataclass(frozen=True, slots=True)
-class _Element:
-    tag: int
-    vr: bytes
-    length: int
 
 
 class _Held:
@@ -188,37 +183,12 @@ class _Rewriter:
 
     # ── elements ─────────────────────────────────────────────────────────────
 
-    def _element(self, form: Form) -> _Element:
-        """Read tag, VR and length."""
-        head = self._source.read(8)
-        group, element = struct.unpack_from(
-            ">HH" if form.is_big_endian else "<HH", head
-        )
-        tag = group << 16 | element
-        integer = ">I" if form.is_big_endian else "<I"
-        if form.is_implicit or group == 0xFFFE:
-            (length,) = struct.unpack_from(integer, head, 4)
-            return _Element(tag, self._implicit_vr(tag, length), length)
-        vr = head[4:6]
-        if vr in SHORT_FORM:
-            short = ">H" if form.is_big_endian else "<H"
-            return _Element(tag, vr, struct.unpack_from(short, head, 6)[0])
-        if not (vr.isalpha() and vr.isupper()):
-            # Some writers fall back to implicit VR for a single element.
-            (length,) = struct.unpack_from(integer, head, 4)
-            return _Element(tag, self._implicit_vr(tag, length), length)
-        (length,) = struct.unpack(integer, self._source.read(4))
-        # A VR of a later edition has the long form (PS3.5 §7.1.2); pass it as UN.
-        return _Element(tag, vr if vr in LONG_FORM else b"UN", length)
-
-    def _implicit_vr(self, tag: int, length: int) -> bytes:
-        if length == UNDEFINED_LENGTH and tag != PIXEL_DATA:
-            return b"SQ"  # nothing else may have one
-        return self._representations.of(tag)
+    def _element(self, form: Form) -> Element:
+        return read_element(self._source.read, form, self._representations.of)
 
     def _one(
         self,
-        element: _Element,
+        element: Element,
         form: Form,
         depth: int,
         values: dict[int, bytes],
@@ -252,7 +222,7 @@ class _Rewriter:
                 write(piece)
 
     def _short_value(
-        self, element: _Element, form: Form, values: dict[int, bytes], write: Write
+        self, element: Element, form: Form, values: dict[int, bytes], write: Write
     ) -> None:
         """Rewrite a value that is taken whole; remember it if it describes pixels."""
         tag, vr = element.tag, element.vr
