@@ -21,7 +21,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -82,6 +82,8 @@ _FOLDER_MODE: Final = 0o700
 _OTHERS_WRITE: Final = 0o022
 # A node certificate is made anew this long before it ends.
 _NODE_RENEWAL_DAYS: Final = 30
+# How often a signal is looked for, in seconds, that another thread was given.
+_SIGNAL_LOOK_S: Final = 0.5
 # Objects made before the collector looks for cycles; what an instance makes has none
 # and is freed at once, so looking after every 700 finds nothing, 20 times an instance.
 _COLLECT_AFTER: Final = 50_000
@@ -282,6 +284,7 @@ class Node:
             room=Room(config.home, config.storage.free_bytes_min),
             limits=config.limits,
         )
+        self._later(self.parts)
         self._use_cases()
 
     def _use_cases(self) -> None:
@@ -329,9 +332,11 @@ class Node:
         return recover(self.parts, self.erase)
 
     def close(self) -> None:
-        """Let go of everything; may be repeated."""
-        while self._closing:
-            self._closing.pop()()
+        """Let go of everything, whatever fails meanwhile; may be repeated."""
+        with ExitStack() as stack:
+            for close in self._closing:
+                stack.callback(close)
+            self._closing.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -475,7 +480,10 @@ def serve(
             gc.freeze()
             gc.set_threshold(_COLLECT_AFTER)
             on_ready(Ready(dimse, plaintext, recovered))
-            stopping.wait()
+            # The kernel may give a signal to any thread; Python acts on it in this
+            # one, and only when it is awake.
+            while not stopping.wait(_SIGNAL_LOOK_S):
+                pass
         finally:
             server.stop()
             jobs.stop()

@@ -126,7 +126,8 @@ class Log:
             time.sleep(LOOK_S)
 
     def expect(self, *expected: Told) -> None:
-        """Exactly these have come since the last look."""
+        """Exactly these have come since the last look, or come very soon."""
+        self.wait_for(len(expected))
         found = [Told.of(record.event) for record in self.node.records()[self.seen :]]
         self.seen += len(found)
         assert found == list(expected)
@@ -347,7 +348,8 @@ ATTACKS = {
     "a word is changed": (
         (
             "UPDATE audit_record SET record = CAST("
-            "replace(CAST(record AS TEXT), 'C-STORE', 'C-STARE') AS BLOB) WHERE n = 5"
+            "replace(CAST(record AS TEXT), 'C-STORE', 'C-STARE') AS BLOB) "
+            "WHERE CAST(record AS TEXT) LIKE '%C-STORE%'"
         ),
     ),
     "a record is gone": ("DELETE FROM audit_record WHERE n = 4",),
@@ -383,6 +385,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with associated(node, device) as to:
             for number in range(10):
                 assert to.store(make_instance(number)).status == 0
+                assert to.echo() == 0
         node.stop()
     finally:
         if node.process is not None:

@@ -253,8 +253,8 @@ def test_a_damaged_instance_is_never_served_and_the_others_are(
 def test_every_byte_of_a_study_key_counts(archive: Archive) -> None:
     study = archive.small[2]
     blob = archive.blob(study)
-    with archive.node.open() as opened, opened.database.read() as connection:
-        key = KeyId(opened.parts.index.study_key(connection, study.study) or "")
+    with archive.node.open() as opened:
+        key = KeyId(opened.parts.index.study_key(opened.database, study.study) or "")
     path = archive.path(f"keys/{key[:2]}/{key}")
     for _ in flipped(path, list(range(path.stat().st_size))):
         with archive.node.open() as opened, pytest.raises(Damaged):

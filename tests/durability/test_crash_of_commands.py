@@ -26,7 +26,7 @@ from leadglass.audit.codes import EventID
 from leadglass.audit.search import Search
 from leadglass.dicom.attributes import Level
 from leadglass.dicom.uids import UID, new_uid
-from leadglass.errors import Misconfigured
+from leadglass.errors import Misconfigured, Unavailable
 from leadglass.index.query import Selection
 from leadglass.vault.blobs import BlobName
 from leadglass.vault.folder import FolderBlobs
@@ -99,8 +99,10 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
             opened.parts, blobs=SealedBlobs(unsettling, opened.keyring)
         )
         opened._use_cases()
-        with pytest.raises(Unsettling):
-            store(opened, instances[-1])
+        store(opened, instances[-1])
+        with pytest.raises(Unavailable):
+            opened.parts.intake.catch_up()
+        opened.parts.close()
         unsettling.close()
     return Archive(folder, instances, doomed)
 
@@ -199,8 +201,7 @@ def test_an_erasure_that_was_killed_is_finished_at_the_next_start(
     rest = tuple(each for each in archive.instances if each.study != archive.doomed)
     with archive.copy(tmp_path / "before").node.open() as opened:
         keys_before = set(opened.keyring.key_ids())
-        with opened.database.read() as connection:
-            doomed_key = opened.parts.index.study_key(connection, archive.doomed)
+        doomed_key = opened.parts.index.study_key(opened.database, archive.doomed)
     for copy in killed(archive, tmp_path, "erase", archive.doomed):
         with copy.node.open() as opened:
             opened.recover()

@@ -244,11 +244,8 @@ def test_an_erasure_is_whole_or_not_and_stays_when_it_was_told(
     archive: Before, tmp_path: Path
 ) -> None:
     doomed = archive.instances[0].study
-    with (
-        RunningNode(archive.disk / "home").open() as opened,
-        opened.database.read() as connection,
-    ):
-        key = KeyId(opened.parts.index.study_key(connection, doomed) or "")
+    with RunningNode(archive.disk / "home").open() as opened:
+        key = KeyId(opened.parts.index.study_key(opened.database, doomed) or "")
     scene = act(archive, "erase", doomed)
     outcomes = set()
     rest = tuple(each for each in archive.instances if each.study != doomed)

@@ -6,8 +6,9 @@
 4. one transaction takes them off the list of the condemned
 
 A crash after 1 is finished at the next start. An instance that arrives meanwhile
-is refused while its key is condemned or gone (``Parts.check_key``), and gets a new
-key when it is sent again.
+waits, is then refused since its key is gone, and gets a new key when it is sent again.
+One that another process accepted just before is erased with its study, and recorded
+(``Intake.enter``).
 """
 
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ from sqlalchemy import delete, select
 
 from leadglass.access.rights import Right
 from leadglass.archive.caller import Caller
+from leadglass.archive.condemned import condemn
 from leadglass.archive.parts import Parts
 from leadglass.archive.studies import studies_of
 from leadglass.archive.tables import condemned_blob, condemned_key
@@ -70,19 +72,26 @@ class Erase:
                 raise NotFound("no such study")
             study = Study(study_uid)
 
+        with parts.intake.held():
+            removed = self._remove(caller, study, reason)
+            self._destroy(removed.key_ids, removed.blobs)
+        return Erased(blobs=len(removed.blobs), keys=len(removed.key_ids))
+
+    def _remove(self, caller: Caller, study: Study, reason: str) -> Removed:
+        """Take the rows out, and record who wanted it."""
+        parts = self._parts
+
         def work(tx: Transaction) -> Removed:
-            removed = parts.index.remove_study(tx, study_uid)
+            removed = parts.index.remove_study(tx, study.uid)
             if removed is None:
                 raise NotFound("no such study")
-            parts.condemn(tx, removed)
+            condemn(tx, removed)
             parts.audit.append(
                 tx, parts.events.study_erased(parts.actor(caller), study, reason)
             )
             return removed
 
-        removed = parts.database.write(work)
-        self._destroy(removed.key_ids, removed.blobs)
-        return Erased(blobs=len(removed.blobs), keys=len(removed.key_ids))
+        return parts.database.write(work)
 
     def finish_all(self) -> int:
         """Finish what a crash cut off; return how many keys were still condemned."""

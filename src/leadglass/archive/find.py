@@ -5,7 +5,7 @@ a breach can be bounded by what the record says, and by what it does not say.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from leadglass.access.rights import Right
@@ -17,7 +17,7 @@ from leadglass.errors import LeadglassError, Unavailable
 from leadglass.index.query import Query, Root, Row
 
 # What a door says and hears of the index; it cannot reach the index itself.
-__all__ = ["Find", "Query", "Root", "Row", "TooManyAnswers"]
+__all__ = ["Find", "Page", "Query", "Root", "Row", "TooManyAnswers"]
 
 # Answers that are recorded together, and so held in memory together; about 1 MB.
 _ANSWERS_PER_RECORD = 500
@@ -25,6 +25,21 @@ _ANSWERS_PER_RECORD = 500
 
 class TooManyAnswers(Unavailable):
     """More matched than this node tells in one answer."""
+
+
+@dataclass(slots=True)
+class Page:
+    """A part of the answers.
+
+    Attributes:
+        limit: The most that it holds.
+        rows: The answers; each is on the record before it is given.
+        has_more: Whether there are more behind them; known once ``rows`` has ended.
+    """
+
+    limit: int
+    rows: Iterator[Row] = field(default_factory=lambda: iter(()))
+    has_more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +100,39 @@ class Find:
                 )
             )
             raise
+
+    def page(self, caller: Caller, query: Query, question: Question) -> "Page":
+        """Return a part of the answers, as much as is asked for and may be told.
+
+        Args: As for a call. ``query.limit`` may be more than this node tells.
+
+        Raises:
+            Refused: ``caller`` may not ask; and what follows while it is read.
+            Unavailable: The node cannot record, so it does not tell.
+        """
+        scopes = self.parts.require(caller, Right.FIND, question.service)
+        limit = self.result_count_max
+        if query.limit is not None:
+            limit = min(limit, query.limit)
+        page = Page(limit)
+        bounded = replace(query, scopes=scopes, limit=limit + 1)
+        page.rows = self._page(caller, bounded, question, page)
+        return page
+
+    def _page(
+        self, caller: Caller, bounded: Query, question: Question, page: "Page"
+    ) -> Iterator[Row]:
+        with self.parts.database.read() as connection:
+            rows = self.parts.index.find(connection, bounded)
+            wanted = islice(rows, page.limit)
+            part = list(islice(wanted, _ANSWERS_PER_RECORD))
+            self._record(caller, question, part)
+            while part:
+                yield from part
+                part = list(islice(wanted, _ANSWERS_PER_RECORD))
+                if part:
+                    self._record(caller, question, part)
+            page.has_more = next(rows, None) is not None
 
     def _record(self, caller: Caller, question: Question, rows: list[Row]) -> None:
         self.parts.record(

@@ -22,13 +22,8 @@ from typing import Final
 from leadglass.access.rights import Right
 from leadglass.access.scopes import EVERYTHING
 from leadglass.archive.caller import Caller
-from leadglass.archive.ingest import (
-    SOP_CLASS_UID,
-    SOP_INSTANCE_UID,
-    Announced,
-    Arrival,
-    Ingest,
-)
+from leadglass.archive.ingest import Announced, Arrival, Ingest
+from leadglass.archive.reading import SOP_CLASS_UID, SOP_INSTANCE_UID
 from leadglass.archive.seen import Seen
 from leadglass.archive.sources import Fault, File, Source, SourceKind, open_source
 from leadglass.archive.studies import studies_of

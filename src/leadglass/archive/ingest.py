@@ -3,14 +3,19 @@
 The crash story. The fragments go once through limit, hash, header parse and seal
 into the vault. Then, in this order:
 
-1. the blob is durable, and unsettled: no index row names it yet
-2. one transaction adds the index rows and the audit event, and is durable
-3. the caller is told; the blob is settled (a rename that needs no sync)
+1. the blob is durable, with its receipt, and unsettled: no index row names it yet
+2. the caller is told
+3. one transaction adds the index rows and the audit event of this one and of those
+   that came with it, and is durable (``intake``)
+4. the blob is settled (a rename that needs no sync)
 
-A crash before 1 leaves nothing. Between 1 and 2 it leaves an unsettled blob that
-the next start removes (``recovery``): its sender was told nothing and sends again.
-After 2 it leaves at most a blob to settle. There is never a row without its blob,
-nor a success without both and the event.
+A crash before 1 leaves nothing. Between 1 and 3 it leaves an unsettled blob that the
+next start enters from its receipt (``recovery``), as it would have been; also when
+the sender was not told, who then sends again and hears that it is here. After 3 it
+leaves at most a blob to settle. There is never a row without its blob, nor a success
+that does not lead to both rows and event.
+
+When the UID is known already, 3 comes before 2: the answer depends on it.
 """
 
 import logging
@@ -18,17 +23,27 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from typing import Final
 
 from leadglass.access.rights import Right
 from leadglass.access.scopes import Scope
 from leadglass.archive.caller import Caller
-from leadglass.archive.parts import KeyGone, Parts
+from leadglass.archive.condemned import KeyGone
+from leadglass.archive.intake import Entry
+from leadglass.archive.parts import Parts
+from leadglass.archive.reading import (
+    SERIES_INSTANCE_UID,
+    SOP_CLASS_UID,
+    SOP_INSTANCE_UID,
+    STUDY_INSTANCE_UID,
+    study_of,
+)
+from leadglass.archive.receipts import Receipt
 from leadglass.audit.builders import Result, Service, Study
 from leadglass.audit.codes import Outcome
 from leadglass.audit.events import SOPClass
-from leadglass.database.engine import Transaction
 from leadglass.dicom.header import Header, HeaderReader
 from leadglass.dicom.part10 import FileMeta, encode_part10_header
 from leadglass.dicom.personname import PersonName
@@ -47,11 +62,6 @@ from leadglass.vault.blobs import BlobName, BlobWriter
 from leadglass.vault.keys import KeyId
 
 _LOG = logging.getLogger(__name__)
-
-SOP_CLASS_UID: Final = 0x0008_0016
-SOP_INSTANCE_UID: Final = 0x0008_0018
-STUDY_INSTANCE_UID: Final = 0x0020_000D
-SERIES_INSTANCE_UID: Final = 0x0020_000E
 
 # Studies that are arriving at the same time, whose key need not be looked up again.
 _STUDY_KEYS_REMEMBERED_MAX: Final = 4096
@@ -153,17 +163,16 @@ class StudyKeys:
                     entry.found, entry.is_drawn = self._find(study_uid)
                 return entry
         except BaseException:
-            self.give_back(entry, is_named=False)
+            self.give_back(entry, False)
             raise
 
     def _find(self, study_uid: UID) -> tuple[KeyId, bool]:
-        with self._parts.database.read() as connection:
-            stored = self._parts.index.study_key(connection, study_uid)
+        stored = self._parts.index.study_key(self._parts.database, study_uid)
         if stored is not None:
             return KeyId(stored), False
         return self._parts.keyring.new_study_key(), True
 
-    def give_back(self, entry: StudyKey, *, is_named: bool) -> None:
+    def give_back(self, entry: StudyKey, is_named: bool) -> None:
         """Say that an arrival is over, and whether a row names the key now.
 
         A key that was drawn for what was then refused is destroyed, or a sender of
@@ -226,6 +235,7 @@ class Ingest:
         """
         scopes = self.parts.require(caller, right, announced.service)
         self.parts.room.check()
+        self.parts.intake.check()
         return Arrival(self.parts, self._keys, caller, announced, scopes)
 
 
@@ -258,6 +268,9 @@ class Arrival:
         self._length_max = parts.limits.object_bytes_max
         self._held: bytearray | None = bytearray()  # what comes before the study UID
         self._name = BlobName.new()
+        self._receipt = Receipt(
+            parts.actor(caller), announced.service, datetime.now(UTC)
+        )
         self._head = announced.file_head or encode_part10_header(
             FileMeta(
                 sop_class=announced.sop_class,
@@ -316,7 +329,9 @@ class Arrival:
             self._taken = self._keys.take(study_uid)
             self._key_id = self._taken.key_id
             try:
-                return self._parts.blobs.writer(self._name, self._key_id)
+                return self._parts.blobs.writer(
+                    self._name, self._key_id, self._receipt.encode()
+                )
             except NotFound:  # it was destroyed: the study was erased since
                 self._keys.forget(self._taken)
                 self._give_key_back(is_named=False)
@@ -333,39 +348,42 @@ class Arrival:
         """
         header = self._reader.finish()
         self._check(header)
-        if self._writer is None or self._key_id is None:
+        if self._writer is None or self._key_id is None or self._taken is None:
             raise BadData("no Study Instance UID")
+        taken = self._taken
         record = self._record(header, self._key_id)
-        study = study_of(header, record)
-        self._writer.commit()
-        self._is_committed = True
+        entry = Entry(
+            record,
+            study_of(header, record),
+            self._receipt,
+            partial(self._keys.give_back, taken),
+        )
         try:
-            added, is_kept = self._parts.database.write(
-                lambda tx: self._commit(tx, record, study)
-            )
+            added = self._enter(entry)
         except KeyGone:
-            if self._taken is not None:
-                self._keys.forget(self._taken)
+            self._keys.forget(taken)
             raise
-        self._is_committed = False  # its fate is decided, whatever comes now
-        self._give_key_back(is_named=is_kept)
-        self._tidy(is_kept=is_kept)
         if added.kind is Kind.OTHER:
             raise Conflict("other bytes are stored under this SOP Instance UID")
         return added
 
-    def _tidy(self, *, is_kept: bool) -> None:
-        """Settle the blob, or remove it; what fails here the next start does."""
-        try:
-            if is_kept:
-                self._parts.blobs.settle(self._name)
-            else:
-                self._parts.blobs.delete(self._name)
-        except NotFound:
-            pass  # the study was erased the moment it was stored
-        except Unavailable as error:
-            # The rows stand and are recorded: no other answer would be true.
-            _LOG.warning("a blob is left for the next start: %s", error)
+    def _enter(self, entry: Entry) -> Added:
+        """Have it entered soon; or at once, if what becomes of it is not clear yet."""
+        assert self._writer is not None  # ``finish`` has looked
+        parts = self._parts
+        if parts.intake.accept(entry, self._writer.commit):
+            self._taken = None  # given back when it is entered
+            return Added(Kind.NEW)
+        parts.intake.catch_up_on(entry.record.instance_uid)
+        self._writer.commit()
+        self._is_committed = True
+        (entered,) = parts.database.write(
+            lambda tx: parts.intake.enter(tx, (entry,), are_told=False)
+        )
+        self._is_committed = False  # its fate is decided, whatever comes now
+        self._give_key_back(is_named=entered.is_kept)
+        parts.intake.tidy(self._name, is_kept=entered.is_kept)
+        return entered.added
 
     def _check(self, header: Header) -> None:
         announced = self._announced
@@ -394,42 +412,8 @@ class Arrival:
             data_set_offset=len(self._head),
             data_set_bytes=self._length,
             source=self._caller.subject.name,
-            received_at=datetime.now(UTC),
+            received_at=self._receipt.received_at,
         )
-
-    def _commit(
-        self, tx: Transaction, record: InstanceRecord, study: Study
-    ) -> tuple[Added, bool]:
-        """Index and record, in one transaction; may be run again from nothing.
-
-        Returns what became of it, and whether its blob is needed.
-        """
-        parts = self._parts
-        parts.check_key(tx, record.key_id)
-        added = parts.index.add(tx, record)
-        actor = parts.actor(self._caller)
-        if added.kind is Kind.OTHER:
-            assert added.existing is not None  # that is what makes it OTHER
-            kept = parts.index.quarantine(tx, record, added.existing)
-            event = parts.events.quarantined(
-                actor,
-                study,
-                {
-                    "service": self._announced.service,
-                    "sha256": record.digest.hex(),
-                    "existing_sha256": added.existing.digest.hex(),
-                },
-            )
-            parts.audit.append(tx, event)
-            return added, kept.blob == record.blob
-        for event in parts.events.stored(
-            actor,
-            (study,),
-            is_new=added.kind is Kind.NEW,
-            service=self._announced.service,
-        ):
-            parts.audit.append(tx, event)
-        return added, added.kind is Kind.NEW
 
     def refuse(self, error: BaseException) -> None:
         """Record, once, that the instance was not taken, and why.
@@ -474,7 +458,7 @@ class Arrival:
         self._is_committed = False
         is_named = self._name in known  # then its key must stay, by all means
         self._give_key_back(is_named=is_named)
-        self._tidy(is_kept=is_named)
+        self._parts.intake.tidy(self._name, is_kept=is_named)
 
     def abandon(self) -> None:
         """Forget what came so far; harmless after ``finish``."""
@@ -486,7 +470,7 @@ class Arrival:
     def _give_key_back(self, *, is_named: bool) -> None:
         taken, self._taken = self._taken, None
         if taken is not None:
-            self._keys.give_back(taken, is_named=is_named)
+            self._keys.give_back(taken, is_named)
 
 
 def reaches(scope: Scope, header: Header, source: str) -> bool:
@@ -511,15 +495,4 @@ def reaches(scope: Scope, header: Header, source: str) -> bool:
                 ("StudyInstanceUID", scope.study_uids),
             )
         )
-    )
-
-
-def study_of(header: Header, record: InstanceRecord) -> Study:
-    """Return what the audit record says of one instance."""
-    return Study(
-        uid=record.study_uid,
-        patient_id=header.text("PatientID"),
-        patient_name=header.text("PatientName"),
-        accession=header.text("AccessionNumber"),
-        sop_classes=(SOPClass(record.sop_class_uid, 1, (record.instance_uid,)),),
     )

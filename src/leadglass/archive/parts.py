@@ -2,36 +2,24 @@
 
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
-
-from sqlalchemy import insert, select
 
 from leadglass.access.rights import Right
 from leadglass.access.scopes import Scope
 from leadglass.archive.caller import Caller, Gate
-from leadglass.archive.tables import condemned_blob, condemned_key
+from leadglass.archive.intake import Intake
 from leadglass.audit.builders import Actor, Events
 from leadglass.audit.events import Event
 from leadglass.audit.log import AuditLog
 from leadglass.config import Limits
 from leadglass.database.engine import Database, Transaction
-from leadglass.database.prepared import Prepared
-from leadglass.errors import LeadglassError, NotFound, Refused, Unavailable
+from leadglass.errors import LeadglassError, Refused, Unavailable
 from leadglass.index.index import Index
-from leadglass.index.records import Removed
-from leadglass.vault.keys import KeyId, Keyring
+from leadglass.vault.keys import Keyring
 from leadglass.vault.sealed import SealedBlobs
 
 _LOG = logging.getLogger(__name__)
-
-_CONDEMNED: Final = "condemned keys"
-_CONDEMNED_KEYS: Final = Prepared(select(condemned_key.c.key_id))
-
-
-class KeyGone(Unavailable):
-    """The study of an arriving instance was erased; a new send gets a new key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +45,10 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The collaborators of every use case; ``app`` puts them together."""
+    """The collaborators of every use case; ``app`` puts them together.
+
+    ``close`` it before what it is made of.
+    """
 
     database: Database
     index: Index
@@ -68,6 +59,22 @@ class Parts:
     gate: Gate
     room: Room
     limits: Limits
+    intake: Intake = field(init=False)
+
+    def __post_init__(self) -> None:
+        intake = Intake(
+            database=self.database,
+            index=self.index,
+            audit=self.audit,
+            events=self.events,
+            blobs=self.blobs,
+            keyring=self.keyring,
+        )
+        object.__setattr__(self, "intake", intake)
+
+    def close(self) -> None:
+        """Enter what has arrived."""
+        self.intake.close()
 
     def actor(self, caller: Caller) -> Actor:
         """Return the caller as the record names it."""
@@ -118,44 +125,3 @@ class Parts:
             _LOG.error("a refusal could not be recorded: %s", error)
             return False
         return True
-
-    def check_key(self, tx: Transaction, key_id: str) -> None:
-        """Make sure, in the transaction that adds a row, that its key will last.
-
-        An erasure condemns a study's keys in its transaction and destroys them
-        after it; whichever of the two transactions is first, no row is left whose
-        key is gone.
-
-        Raises:
-            KeyGone: The key is condemned or gone; a new send gets a new one.
-        """
-        condemned = tx.memo.get(_CONDEMNED)
-        if condemned is None:
-            rows = _CONDEMNED_KEYS.execute(tx.connection, {})
-            condemned = frozenset(key for (key,) in rows.fetchall())
-            tx.memo[_CONDEMNED] = condemned
-        if key_id not in condemned:
-            self.keyring.reload_if_changed()
-            try:
-                self.keyring.study_key(KeyId(key_id))
-            except NotFound:
-                pass
-            else:
-                return
-        raise KeyGone("the study was erased meanwhile; send again")
-
-    @staticmethod
-    def condemn(tx: Transaction, removed: Removed) -> None:
-        """Note, in the transaction that removes rows, what must be destroyed.
-
-        Instances that are added later in this same transaction see it, too.
-        """
-        tx.memo.pop(_CONDEMNED, None)
-        if removed.key_ids:
-            tx.connection.execute(
-                insert(condemned_key), [{"key_id": key} for key in removed.key_ids]
-            )
-        if removed.blobs:
-            tx.connection.execute(
-                insert(condemned_blob), [{"blob": blob} for blob in removed.blobs]
-            )

@@ -1,44 +1,34 @@
 """The index again, from the vault alone.
 
 Each blob says which key seals it, and holds the file it was: everything that the
-index knows follows from these, except who sent it and when, and what is only on the
-audit record. Which of several bytes under one UID came first is taken from the index
-as it was, if it can be read; where instances of one patient or study disagree on what
-is said of it, any of them may be believed. Audit log and register stay as they are.
+index knows follows from these and from the receipts beside them, except what is only
+on the audit record. Which of several bytes under one UID came first is taken from the
+index as it was, if it can be read; where instances of one patient or study disagree on
+what is said of it, any of them may be believed. Audit log and register stay as they
+are.
 
 The rows of one blob are written in a transaction of their own, so a crash leaves an
 index that lacks some; rebuilding again completes it. What a start makes of the time
 before must not hang on rows, then: erasures that were decided are finished first, and
-blobs that a dead process did not settle are settled, be their rows there or not.
+blobs that a dead process did not settle are entered and settled.
 """
 
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from hashlib import sha256
 
 from leadglass.access.rights import Right
 from leadglass.archive.caller import Caller
 from leadglass.archive.erase import Erase
 from leadglass.archive.parts import Parts
+from leadglass.archive.reading import read_stored
+from leadglass.archive.recovery import recover
 from leadglass.audit.builders import Result
 from leadglass.audit.codes import Outcome
 from leadglass.database.engine import Transaction
-from leadglass.dicom.header import HeaderReader
-from leadglass.dicom.part10 import Part10Reader
-from leadglass.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
-from leadglass.dicom.uids import UID
 from leadglass.errors import BadData, Damaged, NotFound
-from leadglass.index.records import Added, InstanceRecord, Kind
+from leadglass.index.records import Added, Kind
 from leadglass.vault.blobs import BlobName
-
-# Whose name stands for the sender, who is not known any more.
-_SOURCE = "rebuilt"
-_SOP_CLASS_UID = 0x0008_0016
-_SOP_INSTANCE_UID = 0x0008_0018
-_STUDY_UID = 0x0020_000D
-_SERIES_UID = 0x0020_000E
 
 
 @dataclass(slots=True)
@@ -109,15 +99,14 @@ class Rebuild:
 
     def _finish_what_was_begun(self) -> None:
         """Leave nothing for a start to judge by the rows that will be missing."""
-        # A study that is to be erased must not come back with its key still there.
-        Erase(self._parts).finish_all()
-        for name in self._parts.blobs.unsettled():
-            self._parts.blobs.settle(name)
+        # A study that is to be erased must not come back with its key still there,
+        # and what was stored must be on the record before its rows are as all others.
+        recover(self._parts, Erase(self._parts))
         # Settling syncs nothing; taken back by a power cut, it would be judged again.
         os.sync()
 
     def _add(self, name: BlobName) -> Kind:
-        record = self._record(name)
+        record = read_stored(self._parts.blobs, name).record
 
         def work(tx: Transaction) -> Added:
             added = self._parts.index.add(tx, record)
@@ -127,45 +116,6 @@ class Rebuild:
             return added
 
         return self._parts.database.write(work).kind
-
-    def _record(self, name: BlobName) -> InstanceRecord:
-        """Read one blob whole; what the index must know of it."""
-        file = Part10Reader()
-        header: HeaderReader | None = None
-        digest = sha256()
-        length = 0
-        with self._parts.blobs.reader(name) as reader:
-            key_id, size = reader.key_id, reader.size
-            for chunk in reader.chunks():
-                data: bytes | memoryview | None = chunk
-                if header is None:
-                    data = file.feed(chunk)
-                    if data is None:
-                        continue
-                    header = _header_reader(file)
-                assert data is not None  # either it was a chunk, or it was found
-                digest.update(data)
-                header.feed(data)
-                length += len(data)
-        if header is None or file.data_set_offset is None:
-            raise Damaged("a blob that is no instance")
-        read = header.finish()
-        return InstanceRecord(
-            study_uid=read.uid(_STUDY_UID),
-            series_uid=read.uid(_SERIES_UID),
-            instance_uid=read.uid(_SOP_INSTANCE_UID),
-            sop_class_uid=read.uid(_SOP_CLASS_UID),
-            transfer_syntax_uid=_syntax(file),
-            attributes=read,
-            blob=name,
-            key_id=key_id,
-            digest=digest.digest(),
-            blob_bytes=size,
-            data_set_offset=file.data_set_offset,
-            data_set_bytes=length,
-            source=_SOURCE,
-            received_at=datetime.now(UTC),
-        )
 
 
 def _in_order(names: Iterable[BlobName], kept_aside: set[str]) -> Iterator[BlobName]:
@@ -177,14 +127,3 @@ def _in_order(names: Iterable[BlobName], kept_aside: set[str]) -> Iterator[BlobN
         else:
             yield name
     yield from last
-
-
-def _syntax(file: Part10Reader) -> UID:
-    syntax = file.transfer_syntax
-    if syntax is None or syntax not in TRANSFER_SYNTAXES:
-        raise Damaged("a blob of an unknown transfer syntax")
-    return syntax
-
-
-def _header_reader(file: Part10Reader) -> HeaderReader:
-    return HeaderReader(TRANSFER_SYNTAXES[_syntax(file)])

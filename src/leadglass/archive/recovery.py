@@ -1,43 +1,81 @@
 """What a start finishes of what a crash cut off: O(unfinished), not O(archive)."""
 
+import logging
 from dataclasses import dataclass
 
 from leadglass.archive.erase import Erase
+from leadglass.archive.intake import Entry
 from leadglass.archive.parts import Parts
+from leadglass.archive.reading import read_stored
+from leadglass.errors import BadData, Damaged, NotFound
+from leadglass.vault.blobs import BlobName
+
+_LOG = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Recovered:
     """What was found unfinished.
 
     Attributes:
         settled: Blobs whose row was committed before the crash.
-        removed: Blobs that no row names; nobody was told they were stored.
+        entered: Blobs that were stored and had no row yet; now they have.
+        removed: Blobs that nobody can need: their study was erased.
+        damaged: Blobs that do not verify any more; they stay where they are.
         erased: Erasures that were decided and recorded, and are now complete.
     """
 
-    settled: int
-    removed: int
-    erased: int
+    settled: int = 0
+    entered: int = 0
+    removed: int = 0
+    damaged: int = 0
+    erased: int = 0
 
 
 def recover(parts: Parts, erase: Erase) -> Recovered:
-    """Settle or remove the blobs that dead processes left; finish erasures.
+    """Enter and settle the blobs that dead processes left; finish erasures.
 
     Raises:
         Damaged: The database is older than what was signed: its write-ahead log is
-            damaged, or it was put back from a backup. A blob that it does not name
-            may be one whose sender was told that it is stored; nothing is removed.
+            damaged, or it was put back from a backup. What it does not know may be
+            what it knew before; nothing is entered on top of that.
         Unavailable: Database or vault cannot answer; try again at the next start.
     """
     parts.audit.take_up()
-    erased = erase.finish_all()
+    found = Recovered(erased=erase.finish_all())
     names = tuple(parts.blobs.unsettled())
     with parts.database.read() as connection:
-        named = parts.index.known_blobs(connection, names)
+        known = parts.index.known_blobs(connection, names)
     for name in names:
-        if name in named:
+        if name in known:
             parts.blobs.settle(name)
+            found.settled += 1
         else:
-            parts.blobs.delete(name)
-    return Recovered(len(named), len(names) - len(named), erased)
+            _enter(parts, name, found)
+    if found.damaged:
+        _LOG.error("blobs that were stored do not verify: %d", found.damaged)
+    return found
+
+
+def _enter(parts: Parts, name: BlobName, found: Recovered) -> None:
+    """Enter one blob from its receipt, as it would have been but for the crash."""
+    try:
+        stored = read_stored(parts.blobs, name)
+    except NotFound:
+        parts.blobs.delete(name)
+        found.removed += 1
+        return
+    except (BadData, Damaged):
+        # It was whole when it got its name: somebody may have been told so.
+        found.damaged += 1
+        return
+    if stored.receipt is None:  # it was not this archive that put it there
+        parts.blobs.delete(name)
+        found.removed += 1
+        return
+    entry = Entry(stored.record, stored.study, stored.receipt)
+    (entered,) = parts.database.write(
+        lambda tx: parts.intake.enter(tx, (entry,), are_told=True)
+    )
+    parts.intake.tidy(name, is_kept=entered.is_kept)
+    found.entered += 1

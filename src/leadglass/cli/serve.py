@@ -73,6 +73,7 @@ def _answer(
         "one_time_secret": made.one_time_secret,
         "recovered": {
             "settled": recovered.settled,
+            "entered": recovered.entered,
             "removed": recovered.removed,
             "erased": recovered.erased,
         },

@@ -12,7 +12,7 @@ not at all.
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -23,6 +23,7 @@ from typing import Any, Generic, TypeVar
 import sqlcipher3.dbapi2 as driver
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, exc
 
+from leadglass.database.prepared import Prepared
 from leadglass.errors import Damaged, Misconfigured, Unavailable
 
 T = TypeVar("T")
@@ -161,6 +162,8 @@ class Database:
         self._writer: Connection | None = None  # the leader's, kept between commits
         self._watcher: Connection | None = None
         self._watching = Lock()
+        self._glancers: deque[Connection] = deque()
+        self._before_reading: list[Callable[[], None]] = []
 
     @classmethod
     def open(cls, path: Path, key: bytes, *, create: bool = False) -> "Database":
@@ -203,6 +206,13 @@ class Database:
             self._watcher = self._readers.connect()
             self._watcher.detach()  # it stays with us, outside the pool
 
+    def before_reading(self, hook: Callable[[], None]) -> None:
+        """Have ``hook`` called before each snapshot is taken, in its reader's thread.
+
+        For writers that owe something which readers of this process must see.
+        """
+        self._before_reading.append(hook)
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Give a connection on one snapshot, for statements that only read.
@@ -211,8 +221,39 @@ class Database:
             Unavailable: The database cannot answer now.
             Damaged: A page does not verify.
         """
+        for hook in self._before_reading:
+            hook()
         with _translating(), self._readers.connect() as connection, connection.begin():
             yield connection
+
+    def glance(
+        self, statement: Prepared, values: Mapping[str, Any]
+    ) -> list[tuple[Any, ...]]:
+        """Return the few rows of one statement, from what is committed now.
+
+        For questions that each arriving instance asks: no transaction, no hook, a
+        fifth of the time of ``read``.
+
+        Raises:
+            Unavailable: The database cannot answer now.
+            Damaged: A page does not verify.
+        """
+        with _translating():
+            try:
+                connection = self._glancers.pop()
+            except IndexError:
+                connection = self._readers.connect()
+                connection.detach()  # it stays with us, outside the pool
+            try:
+                rows = statement.execute(connection, values).fetchall()
+            except BaseException:
+                connection.close()
+                raise
+            if self._is_closed or len(self._glancers) >= READERS_KEPT:
+                connection.close()
+            else:
+                self._glancers.append(connection)
+            return [tuple(row) for row in rows]
 
     def write(self, work: Callable[[Transaction], T]) -> T:
         """Run ``work`` in a write transaction; its result is durable on return.
@@ -291,6 +332,8 @@ class Database:
                 self._watcher.close()
                 self._watcher = None
         self._drop_writer()
+        while self._glancers:
+            self._glancers.pop().close()
         self._readers.dispose()
         self._writers.dispose()
 

@@ -97,6 +97,20 @@ def _wildcard_on(column: ColumnElement[str], pattern: str) -> Condition:
     return and_(*parts)
 
 
+def _words(match: Match, _vr: str, columns: Columns) -> Condition:
+    assert isinstance(match, matching.Words)
+    return _any(
+        and_(*(_begins_word(column, word) for word in match.words))
+        for column in columns
+    )
+
+
+def _begins_word(column: ColumnElement[str], word: str) -> Condition:
+    found = [f"{like(word)}%"]
+    found += [f"%{like(sign + word)}%" for sign in matching.WORD_BREAKS]
+    return _any(column.like(pattern, escape=_ESCAPE) for pattern in found)
+
+
 def _range(match: Match, _vr: str, columns: Columns) -> Condition:
     assert isinstance(match, matching.Range)
     parts: list[Condition] = []
@@ -127,6 +141,7 @@ _BUILDERS: dict[type, Callable[[Match, str, Columns], Condition]] = {
     matching.Single: _single,
     matching.UIDList: _uid_list,
     matching.Wildcard: _wildcard,
+    matching.Words: _words,
     matching.Range: _range,
     matching.Multiple: _multiple,
     matching.Sequence: _sequence,

@@ -35,7 +35,14 @@ from leadglass.dicom.attributes import (
 )
 from leadglass.dicom.matching import Match
 from leadglass.index.conditions import Condition, Items, condition, in_scopes, prefix
-from leadglass.index.query import LEVELS, Query, Row, Selection, Uids
+from leadglass.index.query import (
+    LEVELS,
+    UNIQUE_KEYS,
+    Query,
+    Row,
+    Selection,
+    Uids,
+)
 from leadglass.index.records import InstanceLocation
 from leadglass.index.statements import LOCATED, location
 from leadglass.index.tables import (
@@ -51,6 +58,8 @@ from leadglass.index.tables import (
 
 # Rows taken from the driver at once while an answer streams.
 ROWS_PER_FETCH = 200
+
+_NO_LIMIT = 2**62
 
 # Elements of answers that are kept, since many rows have the same.
 ELEMENTS_KEPT = 1_024
@@ -141,17 +150,56 @@ def find(connection: Connection, query: Query) -> Iterator[Row]:
 
 def statement(query: Query) -> Select[Any]:
     """Return a question as SQL."""
+    things = _things(query)
     columns = [column for level in _told(query.level) for column in _COLUMNS[level]]
     columns += [_counter(keyword, query) for keyword in _counters(query)]
     return (
         select(*columns)
         .select_from(_FROM[query.level])
-        .where(*_Conditions(query).all())
-        .order_by(*_ORDER[query.level])
+        .where(*things)
+        .order_by(*_order(query))
         .limit(query.limit)
-        .offset(query.offset or None)
         .execution_options(yield_per=ROWS_PER_FETCH)
     )
+
+
+def _things(query: Query) -> Iterator[Condition]:
+    """Yield the conditions; what an offset leaves out is passed over by number alone.
+
+    Else each row that is left out would be fetched and opened before it is thrown
+    away, and these are most of what an offset costs.
+    """
+    conditions = _Conditions(query).all()
+    if not query.offset:
+        yield from conditions
+        return
+    thing = TABLES[query.level]
+    yield thing.c.id.in_(
+        select(thing.c.id)
+        .select_from(_FROM[query.level])
+        .where(*conditions)
+        .order_by(*_order(query))
+        # SQLite has no offset without a limit, and none at all for "no limit".
+        .limit(_NO_LIMIT if query.limit is None else query.limit)
+        .offset(query.offset)
+        .correlate(None)
+    )
+
+
+def _order(query: Query) -> Sequence[ColumnElement[Any]]:
+    """Return the order of answers, the same whenever it is asked.
+
+    Series and images of all studies come as they were entered: to sort the whole
+    archive by place, for a page of it, would cost the whole archive.
+    """
+    narrowing = (UNIQUE_KEYS[Level.STUDY], UNIQUE_KEYS[Level.SERIES])
+    is_narrow = any(
+        not isinstance(query.keys.get(tag, matching.UNIVERSAL), matching.Universal)
+        for tag in narrowing
+    )
+    if query.level in {Level.SERIES, Level.IMAGE} and not is_narrow:
+        return (TABLES[query.level].c.id,)
+    return _ORDER[query.level]
 
 
 def _told(level: Level) -> tuple[Level, ...]:

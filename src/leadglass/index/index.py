@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from sqlalchemy import Connection, func, select
 
 from leadglass.access.scopes import Scope
-from leadglass.database.engine import Transaction
+from leadglass.database.engine import Database, Transaction
 from leadglass.index import adding, finding, removing, statements
 from leadglass.index.query import Query, Row, Selection
 from leadglass.index.records import (
@@ -55,11 +55,10 @@ class Index:
         """Yield where everything lies, in the order it came; not the quarantine."""
         return finding.all_instances(connection)
 
-    def study_key(self, connection: Connection, study_uid: str) -> str | None:
+    def study_key(self, database: Database, study_uid: str) -> str | None:
         """Return the vault's key of a study; ``None`` if there is no such study."""
-        return connection.execute(
-            select(study.c.key_id).where(study.c.study_instance_uid == study_uid)
-        ).scalar()
+        found = database.glance(statements.FIND_KEY, {"study": study_uid})
+        return str(found[0][0]) if found else None
 
     def remove_study(self, tx: Transaction, study_uid: str) -> Removed | None:
         """Take a study out, and what is kept aside of it; ``None`` if there is none.

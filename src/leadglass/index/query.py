@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from leadglass.access.scopes import Scope
 from leadglass.dicom.attributes import BY_KEYWORD, Level
-from leadglass.dicom.matching import Match, Multiple, Sequence, Single, UIDList
+from leadglass.dicom.matching import Match, Multiple, Sequence, Single, UIDList, Words
 from leadglass.errors import BadData
 
 # Keys in one query. All attributes that we know are less than a hundred; keys that
@@ -108,6 +108,8 @@ def _size(match: Match) -> int:
         return len(match.values)
     if isinstance(match, Multiple):
         return sum(map(_size, match.values))
+    if isinstance(match, Words):
+        return len(match.words)
     if isinstance(match, Sequence):
         return sum(map(_size, match.keys.values()))
     return 1

@@ -107,6 +107,9 @@ FIND_SERIES = Prepared(
     )
 )
 FIND_INSTANCE = Prepared(LOCATED.where(instance.c.sop_instance_uid == bindparam("uid")))
+FIND_KEY = Prepared(
+    select(study.c.key_id).where(study.c.study_instance_uid == bindparam("study"))
+)
 FIND_INSTANCE_ID = Prepared(
     select(instance.c.id).where(instance.c.sop_instance_uid == bindparam("uid"))
 )

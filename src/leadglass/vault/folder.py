@@ -254,9 +254,14 @@ class FolderBlobs(BlobStore):
         raise Unavailable("no place in the blob store: try again")
 
     def _clear_away(self, place: str) -> None:
-        """Remove a process's place if it is empty; its lock is held."""
+        """Remove a process's place if it is empty; its lock is held.
+
+        What was settled from there is so durably first: no file system must lose the
+        renames and keep the removal of the folder, which held the blobs before.
+        """
         with suppress(OSError):
             with suppress(FileNotFoundError):
+                self._disk.sync_folder(place)
                 self._disk.remove_folder(place)
             self._disk.remove(place + _LOCK)
 

@@ -2,11 +2,14 @@
 
 Format 1 (``docs/explanation/formats/sealed-blob.md``)::
 
-    "LGLS" | version 1 | log2(segment size) | 0 0 | locator 32 | Tink stream
+    "LGLS" | version 1 | log2(segment size) | length of the note, 2 bytes
+           | locator 32 | note + tag 16, if there is one | Tink stream
 
     locator    = AES-256-GCM(study key's id), so nobody sees which blobs belong
                  together; its key is HKDF(locator secret, the stream's salt, name)
     Tink stream= see ``stream``, under the study's key, bound to the blob's name
+    note       = what the archive must know of a blob that has no row yet, under the
+                 stream's key
 
 So a blob cannot take the place of another, and without its study's key file it is
 noise: destroying that one file erases the study.
@@ -29,12 +32,14 @@ copy, seal, calls; not hash, page cache and syncs) is 0.14 ms, all of reading 0.
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from struct import Struct
+from typing import Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from leadglass.errors import Damaged, Unavailable
+from leadglass.errors import BadData, Damaged, Unavailable
 from leadglass.vault.blobs import (
     BlobName,
     BlobReader,
@@ -59,10 +64,13 @@ _SEGMENT_BYTES_LOG2 = range(12, 21)
 
 _MAGIC = b"LGLS"
 _VERSION = 1
-_PREFIX = Struct("4sBBxx")
+_PREFIX = Struct(">4sBBH")
 _LOCATOR_BYTES = 16 + TAG_BYTES
 _ENVELOPE_BYTES = _PREFIX.size + _LOCATOR_BYTES
-HEAD_BYTES = _ENVELOPE_BYTES + HEADER_BYTES
+# A note is a few names and a time; so the head of every blob is read in one go.
+NOTE_BYTES_MAX = 2048
+HEAD_BYTES = _ENVELOPE_BYTES + HEADER_BYTES  # of a blob without a note
+HEAD_BYTES_MAX = HEAD_BYTES + NOTE_BYTES_MAX + TAG_BYTES
 _LOCATOR_PURPOSE = "blob locator 1"
 _ZERO_NONCE = bytes(12)  # each locator has a key of its own
 
@@ -89,7 +97,7 @@ class SealedBlobs:
         self._inner = inner
         self._keyring = keyring
         self._locator_secret = keyring.derive(_LOCATOR_PURPOSE)
-        self._prefix = _PREFIX.pack(_MAGIC, _VERSION, segment_bytes_log2)
+        self._segment_bytes_log2 = segment_bytes_log2
         self._layout = Layout(1 << segment_bytes_log2)
         self._buffers = _Buffers(self._layout)
 
@@ -97,19 +105,29 @@ class SealedBlobs:
         """Return this store as one whose new blobs belong to that study key."""
         return _SealedUnder(self, key_id)
 
-    def writer(self, name: BlobName, key_id: KeyId) -> BlobWriter:
+    def writer(self, name: BlobName, key_id: KeyId, note: bytes = b"") -> BlobWriter:
         """Begin a new blob of the study that has this key.
+
+        Args:
+            name: Of the blob.
+            key_id: Of the study's key.
+            note: Kept with the blob, sealed under the same key; not part of it.
 
         Raises:
             NotFound: The key was destroyed.
+            BadData: The note is longer than ``NOTE_BYTES_MAX``.
             Conflict, Unavailable: See ``BlobStore``.
         """
+        if len(note) > NOTE_BYTES_MAX:
+            raise BadData("the note of a blob is too long")
         context = name.encode()
         stream = Stream.new(self._keyring.study_key(key_id), context)
+        prefix = _PREFIX.pack(_MAGIC, _VERSION, self._segment_bytes_log2, len(note))
         locator = self._locator(stream.header, context).encrypt(
-            _ZERO_NONCE, key_id.raw, self._prefix
+            _ZERO_NONCE, key_id.raw, prefix
         )
-        head = self._prefix + locator + stream.header
+        sealed_note = stream.seal_note(note, prefix) if note else b""
+        head = prefix + locator + sealed_note + stream.header
         inner = self._inner.writer(name)
         return _SealedWriter(inner, stream, head, self._layout, self._buffers)
 
@@ -131,7 +149,7 @@ class SealedBlobs:
     def key_id(self, name: BlobName) -> KeyId:
         """Return which study key seals the blob: for building the index anew."""
         with self._inner.reader(name) as inner:
-            return self._key_id(name, _head(inner))
+            return self._key_id(name, _Head.read(inner))
 
     def settle(self, name: BlobName) -> None:
         """See ``BlobStore.settle``."""
@@ -168,32 +186,73 @@ class SealedBlobs:
             return reader.size
 
     def _opened(self, name: BlobName, inner: BlobReader) -> "SealedReader":
-        head = _head(inner)
+        head = _Head.read(inner)
         key_id = self._key_id(name, head)
-        stream = Stream(
-            self._keyring.study_key(key_id), name.encode(), head[_ENVELOPE_BYTES:]
-        )
-        segment_bytes = 1 << head[5]
-        if segment_bytes == self._layout.segment_bytes:
-            return SealedReader(inner, stream, key_id, self._layout, self._buffers)
-        layout = Layout(segment_bytes)
-        return SealedReader(inner, stream, key_id, layout, _Buffers(layout))
+        stream = Stream(self._keyring.study_key(key_id), name.encode(), head.header)
+        buffers = self._buffers
+        if head.segment_bytes != buffers.layout.segment_bytes:
+            buffers = _Buffers(Layout(head.segment_bytes))
+        return SealedReader(inner, head, stream, key_id, buffers)
 
-    def _key_id(self, name: BlobName, head: bytes) -> KeyId:
-        prefix, locator = head[: _PREFIX.size], head[_PREFIX.size : _ENVELOPE_BYTES]
-        magic, version, segment_bytes_log2 = _PREFIX.unpack(prefix)
-        if magic != _MAGIC:
-            raise Damaged("the blob has no seal")
-        if version != _VERSION or segment_bytes_log2 not in _SEGMENT_BYTES_LOG2:
-            raise Damaged("the blob's seal is of an unknown format")
-        aead = self._locator(head[_ENVELOPE_BYTES:], name.encode())
+    def _key_id(self, name: BlobName, head: "_Head") -> KeyId:
+        aead = self._locator(head.header, name.encode())
         try:
-            return KeyId.of(aead.decrypt(_ZERO_NONCE, locator, prefix))
+            return KeyId.of(aead.decrypt(_ZERO_NONCE, head.locator, head.prefix))
         except InvalidTag:
             raise Damaged("the blob's seal does not verify") from None
 
     def _locator(self, header: bytes, context: bytes) -> AESGCM:
         return AESGCM(derive(self._locator_secret, salt=salt_of(header), info=context))
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What stands before the first segment."""
+
+    prefix: bytes
+    locator: bytes
+    sealed_note: bytes
+    header: bytes
+
+    @classmethod
+    def read(cls, inner: BlobReader) -> Self:
+        """Read it from the beginning of a blob.
+
+        Raises:
+            Damaged: That is no head, or it is cut short.
+        """
+        raw = inner.read(0, min(inner.size, HEAD_BYTES_MAX))
+        if len(raw) < _ENVELOPE_BYTES:
+            raise Damaged("the sealed blob is cut short")
+        prefix = raw[: _PREFIX.size]
+        magic, version, segment_bytes_log2, note_bytes = _PREFIX.unpack(prefix)
+        if magic != _MAGIC:
+            raise Damaged("the blob has no seal")
+        if (
+            version != _VERSION
+            or segment_bytes_log2 not in _SEGMENT_BYTES_LOG2
+            or note_bytes > NOTE_BYTES_MAX
+        ):
+            raise Damaged("the blob's seal is of an unknown format")
+        begin = _ENVELOPE_BYTES + (note_bytes + TAG_BYTES if note_bytes else 0)
+        header = raw[begin : begin + HEADER_BYTES]
+        if len(header) < HEADER_BYTES:
+            raise Damaged("the sealed blob is cut short")
+        return cls(
+            prefix,
+            raw[_PREFIX.size : _ENVELOPE_BYTES],
+            raw[_ENVELOPE_BYTES:begin],
+            header,
+        )
+
+    @property
+    def segment_bytes(self) -> int:
+        return 1 << self.prefix[5]
+
+    @property
+    def stream_offset(self) -> int:
+        """Where the stream begins in the blob."""
+        return _ENVELOPE_BYTES + len(self.sealed_note)
 
 
 class _SealedUnder(BlobStore):
@@ -229,16 +288,16 @@ class _Buffers:
     """Pairs of reusable buffers: one segment of plaintext, one of ciphertext."""
 
     def __init__(self, layout: Layout) -> None:
-        self._layout = layout
+        self.layout = layout
         self._spare: deque[tuple[memoryview, memoryview]] = deque()
 
     def take(self) -> tuple[memoryview, memoryview]:
         try:
             return self._spare.pop()
         except IndexError:
-            size = self._layout.segment_bytes
+            size = self.layout.segment_bytes
             return memoryview(bytearray(size)), memoryview(
-                bytearray(size + _ENVELOPE_BYTES)
+                bytearray(size + HEAD_BYTES_MAX)
             )
 
     def give(self, pair: tuple[memoryview, memoryview]) -> None:
@@ -322,23 +381,36 @@ class _SealedWriter(BlobWriter):
 
 
 class SealedReader(BlobReader):
-    """An open blob; every segment is verified before a byte of it leaves."""
+    """An open blob; every segment is verified before a byte of it leaves.
+
+    Attributes:
+        key_id: Which study key seals it.
+        note: What was written with it; empty if nothing was.
+    """
 
     def __init__(
         self,
         inner: BlobReader,
+        head: _Head,
         stream: Stream,
         key_id: KeyId,
-        layout: Layout,
         buffers: _Buffers,
     ) -> None:
-        """Take over ``inner``, and close it with this."""
+        """Take over ``inner``, and close it with this.
+
+        Raises:
+            Damaged: The note does not verify.
+        """
         self.key_id = key_id
+        self.note = (
+            stream.open_note(head.sealed_note, head.prefix) if head.sealed_note else b""
+        )
         self._inner = inner
         self._stream = stream
-        self._layout = layout
+        self._layout = layout = buffers.layout
         self._buffers = buffers
-        self._stream_bytes = inner.size - _ENVELOPE_BYTES
+        self._stream_offset = head.stream_offset
+        self._stream_bytes = inner.size - self._stream_offset
         self._last = layout.segments(self._stream_bytes) - 1
         self._size = layout.plain_bytes(self._stream_bytes)
 
@@ -390,13 +462,9 @@ class SealedReader(BlobReader):
         pair = self._buffers.take()
         try:
             sealed = pair[1][: end - begin]
-            self._inner.read_into(_ENVELOPE_BYTES + begin, sealed)
+            self._inner.read_into(self._stream_offset + begin, sealed)
             return self._stream.open(
                 number, is_last=number == self._last, sealed=sealed
             )
         finally:
             self._buffers.give(pair)
-
-
-def _head(inner: BlobReader) -> bytes:
-    return inner.read(0, HEAD_BYTES)

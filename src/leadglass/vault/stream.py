@@ -35,6 +35,7 @@ _PREFIX_BYTES = 7
 HEADER_BYTES = 1 + SALT_BYTES + _PREFIX_BYTES
 _HEADER = Struct(f"B{SALT_BYTES}s{_PREFIX_BYTES}s")
 _NONCE = Struct(f">{_PREFIX_BYTES}sI?")
+_NOTE = bytes((0, 0, 0, 0, 2))  # where a segment's nonce has number and is-last
 _SEGMENTS_MAX = 1 << 32  # the nonce counts in four bytes
 
 
@@ -111,7 +112,8 @@ class Stream:
         Raises:
             Damaged: This is no header.
         """
-        length, salt, self._prefix = _HEADER.unpack(header)
+        length, salt, prefix = _HEADER.unpack(header)
+        self._prefix: bytes = prefix
         if length != HEADER_BYTES:
             raise Damaged("the sealed blob has no stream")
         self.header = header
@@ -135,6 +137,28 @@ class Stream:
             raise BadData("the blob is too long to be sealed")
         nonce = _NONCE.pack(self._prefix, number, is_last)
         self._aead.encrypt_into(nonce, data, None, out)
+
+    def seal_note(self, note: bytes, binding: bytes) -> bytes:
+        """Return a note that belongs to the stream and is not part of it, sealed.
+
+        Its nonce ends in 2, which no segment's does; one stream has one note.
+        """
+        return self._aead.encrypt(self._note_nonce, note, binding)
+
+    def open_note(self, sealed: bytes, binding: bytes) -> bytes:
+        """Return the note.
+
+        Raises:
+            Damaged: It is not what was sealed with this stream.
+        """
+        try:
+            return self._aead.decrypt(self._note_nonce, sealed, binding)
+        except InvalidTag:
+            raise Damaged("the sealed blob's note does not verify") from None
+
+    @property
+    def _note_nonce(self) -> bytes:
+        return self._prefix + _NOTE
 
     def open(self, number: int, *, is_last: bool, sealed: Bytes) -> bytes:
         """Return the plaintext of one segment.

@@ -138,6 +138,7 @@ def limits() -> Limits:
 def home(tmp_path: Path, limits: Limits) -> Iterator[Home]:
     made = open_home(tmp_path, limits)
     yield made
+    made.parts.close()
     made.parts.audit.close()
     made.parts.database.close()
     made.inner.close()

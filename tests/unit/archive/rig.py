@@ -67,8 +67,10 @@ def finish(arrival: Arrival) -> Added:
 def send(
     ingest: Ingest, file: bytes, caller: Caller = OPERATOR, **changes: object
 ) -> Added:
-    """Store a file as a door does."""
-    return finish(arriving(ingest, file, caller, **changes))
+    """Store a file as a door does, and see it entered."""
+    added = finish(arriving(ingest, file, caller, **changes))
+    ingest.parts.intake.catch_up()
+    return added
 
 
 @contextmanager
@@ -170,6 +172,7 @@ class Rig:
 
     def close(self) -> None:
         """Let go of the files, as the end of the process does."""
+        self.parts.close()
         self.database.close()
         self.inner.close()
 
@@ -195,6 +198,7 @@ def on(home: Home, disk: HookedDisk) -> Iterator[Rig]:
         yield rig
     finally:
         if isinstance(disk, CrashingDisk):
+            parts.close()  # a thread of the dead process ends with it
             database.close()
             disk.die()
         else:

@@ -10,9 +10,10 @@ from leadglass.access.policy import Rule
 from leadglass.access.rights import Right
 from leadglass.access.scopes import Scope
 from leadglass.archive.caller import Caller
+from leadglass.archive.condemned import KeyGone, check_key, condemn
 from leadglass.archive.erase import REASON_CHARACTERS_MAX, Erase
 from leadglass.archive.ingest import Ingest
-from leadglass.archive.parts import KeyGone, Parts
+from leadglass.archive.parts import Parts
 from leadglass.archive.recovery import recover
 from leadglass.archive.tables import condemned_blob, condemned_key
 from leadglass.audit.codes import EventID
@@ -215,13 +216,13 @@ def test_an_arrival_behind_an_erasure_in_one_commit_sees_it(
     (key,) = key_ids(home.parts)
 
     def before(tx: Transaction) -> None:
-        home.parts.check_key(tx, key)
+        check_key(tx, home.parts.keyring, key)
 
     def works(tx: Transaction) -> None:
         before(tx)
-        home.parts.condemn(tx, Removed(STUDY, (), (key,)))
+        condemn(tx, Removed(STUDY, (), (key,)))
         with pytest.raises(KeyGone):
-            home.parts.check_key(tx, key)
+            check_key(tx, home.parts.keyring, key)
 
     home.parts.database.write(works)
     assert key_ids(home.parts) == {key}  # it was not destroyed yet, all the same
@@ -229,4 +230,6 @@ def test_an_arrival_behind_an_erasure_in_one_commit_sees_it(
 
 def test_a_key_that_never_was_takes_no_row(home: Home) -> None:
     with pytest.raises(KeyGone):
-        home.parts.database.write(lambda tx: home.parts.check_key(tx, KeyId.new()))
+        home.parts.database.write(
+            lambda tx: check_key(tx, home.parts.keyring, KeyId.new())
+        )

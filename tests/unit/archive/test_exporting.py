@@ -479,7 +479,8 @@ class TestRights:
         with pytest.raises(Refused):
             exporter.run(stranger, WHOLE_STUDY, target)
         assert not target.exists()
-        assert home.records()[-1].event.id is EventID.SECURITY_ALERT
+        ids = [each.event.id for each in home.records()]
+        assert ids.count(EventID.SECURITY_ALERT) == 1
 
     def test_another_right_is_not_enough(
         self,

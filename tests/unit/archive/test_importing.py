@@ -474,9 +474,18 @@ class TestRecord:
             (folder / str(number)).write_bytes(make_instance(number, study=study))
         importer.run(operator, folder)
         records = [each.event for each in home.records()]
-        ids = Counter(each.id for each in records)
-        assert ids == {EventID.INSTANCES_TRANSFERRED: 3, EventID.IMPORT: 1}
-        last = records[-1]
+        kinds = Counter(each.id for each in records)
+        assert set(kinds) == {EventID.INSTANCES_TRANSFERRED, EventID.IMPORT}
+        said = [
+            uid
+            for each in records
+            if each.id is EventID.INSTANCES_TRANSFERRED
+            for study in each.objects
+            for sop_class in study.sop_classes
+            for uid in sop_class.instances
+        ]
+        assert sorted(said) == ["1.2.3.1.1.0", "1.2.3.1.1.1", "1.2.3.2.1.2"]
+        (last,) = (each for each in records if each.id is EventID.IMPORT)
         assert last.outcome is Ending.SUCCESS
         assert last.details["stored"] == "3"
         assert {each.id for each in last.objects} >= {"1.2.3.1", "1.2.3.2", "PAT-1"}
@@ -489,7 +498,7 @@ class TestRecord:
         self, importer: Importer, operator: Caller, medium: Path, home: Home
     ) -> None:
         importer.run(operator, medium)
-        assert home.records()[-1].event.id is EventID.IMPORT
+        assert [each.event.id for each in home.records()] == [EventID.IMPORT]
 
 
 class TestLimits:

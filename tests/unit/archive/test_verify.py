@@ -126,7 +126,7 @@ def other_length(home: Home) -> None:
     [
         (flip, "verify", 1),
         (cut, "", 1),
-        (empty, "ends before", 1),
+        (empty, "cut short", 1),
         (swap, "seal does not verify", 1),
         (lose, "missing", 1),
         (lose_key, "missing, or its key is", 2),

@@ -15,11 +15,11 @@ from tink import cleartext_keyset_handle, streaming_aead
 from tink.proto import aes_gcm_hkdf_streaming_pb2 as gcm_pb2
 from tink.proto import common_pb2, tink_pb2
 
-from leadglass.errors import Conflict, Damaged, NotFound, Unavailable
+from leadglass.errors import BadData, Conflict, Damaged, NotFound, Unavailable
 from leadglass.vault.blobs import BlobName, BlobWriter, Bytes
 from leadglass.vault.keys import KeyId, Keyring
 from leadglass.vault.memory import MemoryBlobs
-from leadglass.vault.sealed import HEAD_BYTES, SealedBlobs
+from leadglass.vault.sealed import HEAD_BYTES, NOTE_BYTES_MAX, SealedBlobs
 
 A, B = BlobName("a" * 32), BlobName("b" * 32)
 SMALL = 12  # 4 KiB segments: the same code, sooner across a boundary
@@ -91,6 +91,36 @@ class TestDamage:
             replaced(inner, rotten)
             with pytest.raises(Damaged):
                 list(sealed.get(A))
+
+    def test_any_bit_of_a_note(
+        self, inner: MemoryBlobs, sealed: SealedBlobs, key_id: KeyId
+    ) -> None:
+        with sealed.writer(A, key_id, b"from whom") as writer:
+            writer.write(b"x")
+            writer.commit()
+        with sealed.reader(A) as reader:
+            assert reader.note == b"from whom"
+            assert reader.read(0, 1) == b"x"
+        whole = stored(inner)
+        assert b"from whom" not in whole
+        for at in range((HEAD_BYTES + len(b"from whom") + 16) * 8):
+            rotten = bytearray(whole)
+            rotten[at // 8] ^= 1 << at % 8
+            replaced(inner, rotten)
+            with pytest.raises(Damaged):
+                list(sealed.get(A))
+
+    def test_a_note_of_any_length(self, sealed: SealedBlobs, key_id: KeyId) -> None:
+        for length in (0, 1, 255, 256, NOTE_BYTES_MAX):
+            name = BlobName.new()
+            with sealed.writer(name, key_id, bytes(length)) as writer:
+                writer.write(bytes(10_000))
+                writer.commit()
+            with sealed.reader(name) as reader:
+                assert reader.note == bytes(length)
+                assert reader.read(5_000, 5_000) == bytes(5_000)
+        with pytest.raises(BadData):
+            sealed.writer(BlobName.new(), key_id, bytes(NOTE_BYTES_MAX + 1))
 
     @fixtures_are_kept
     @given(size=st.sampled_from([0, 1, 4040, 4041, 10_000]), data=st.data())
