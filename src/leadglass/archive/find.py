@@ -91,14 +91,7 @@ class Find:
                     if len(part) < _ANSWERS_PER_RECORD:
                         return
         except LeadglassError as error:
-            self.parts.try_to_record(
-                *self.parts.events.query(
-                    self.parts.actor(caller),
-                    question,
-                    (),
-                    Result(Outcome.MINOR_FAILURE, str(error), {"told": told}),
-                )
-            )
+            self._record_failure(caller, question, told, error)
             raise
 
     def page(self, caller: Caller, query: Query, question: Question) -> "Page":
@@ -122,17 +115,33 @@ class Find:
     def _page(
         self, caller: Caller, bounded: Query, question: Question, page: "Page"
     ) -> Iterator[Row]:
-        with self.parts.database.read() as connection:
-            rows = self.parts.index.find(connection, bounded)
-            wanted = islice(rows, page.limit)
-            part = list(islice(wanted, _ANSWERS_PER_RECORD))
-            self._record(caller, question, part)
-            while part:
-                yield from part
-                part = list(islice(wanted, _ANSWERS_PER_RECORD))
-                if part:
+        told = 0
+        try:
+            with self.parts.database.read() as connection:
+                rows = self.parts.index.find(connection, bounded)
+                wanted = islice(rows, page.limit)
+                while part := list(islice(wanted, _ANSWERS_PER_RECORD)):
                     self._record(caller, question, part)
-            page.has_more = next(rows, None) is not None
+                    yield from part
+                    told += len(part)
+                if not told:
+                    self._record(caller, question, [])
+                page.has_more = next(rows, None) is not None
+        except LeadglassError as error:
+            self._record_failure(caller, question, told, error)
+            raise
+
+    def _record_failure(
+        self, caller: Caller, question: Question, told: int, error: LeadglassError
+    ) -> None:
+        self.parts.try_to_record(
+            *self.parts.events.query(
+                self.parts.actor(caller),
+                question,
+                (),
+                Result(Outcome.MINOR_FAILURE, str(error), {"told": told}),
+            )
+        )
 
     def _record(self, caller: Caller, question: Question, rows: list[Row]) -> None:
         self.parts.record(

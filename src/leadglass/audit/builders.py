@@ -139,6 +139,7 @@ class Service(StrEnum):
     IMPORT = "import"
     EXPORT = "export"
     STOW_RS = "STOW-RS"
+    QIDO_RS = "QIDO-RS"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,9 @@ WILDCARD_VRS: Final = frozenset(
 RANGE_VRS: Final = frozenset({"DA", "TM", "DT"})
 # Values in one key; a list of UIDs is the only one that gets long.
 VALUES_MAX: Final = 10_000
+# Words in one fuzzy name; a name has five components, and few of these two words.
+WORDS_MAX: Final = 12
+WORD_BREAKS: Final = "^ -"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,18 @@ class Wildcard:
 
 
 @dataclass(frozen=True, slots=True)
+class Words:
+    """Matches names in which each of these begins a word, in any order (§C.2.2.2.1.1).
+
+    That is our fuzzy semantic matching of person names: ``zoe mul`` finds
+    ``Müller^Zoë Anna``. Words are folded; a word begins a name or stands after one of
+    ``WORD_BREAKS``. They must be of one component group. How names sound plays no part.
+    """
+
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Range:
     """Matches from ``low`` to ``high``, inclusive, as comparable text (§C.2.2.2.5).
 
@@ -84,7 +99,17 @@ class Sequence:
         return hash(tuple(sorted(self.keys)))
 
 
-Match = Universal | Empty | Single | UIDList | Wildcard | Range | Multiple | Sequence
+Match = (
+    Universal
+    | Empty
+    | Single
+    | UIDList
+    | Wildcard
+    | Words
+    | Range
+    | Multiple
+    | Sequence
+)
 UNIVERSAL: Final = Universal()
 
 # The values of one item of a sequence, by tag.
@@ -106,6 +131,7 @@ _FORMS: Final = MappingProxyType(
         ),
     }
 )
+_NO_WORD = re.compile(r"[\s^=,*?-]+")
 _OFFSET = re.compile(r"[+-]\d{4}$", re.ASCII)
 _RANGE = re.compile(r"([^-]*)-([^-]*)", re.ASCII)
 # Of a DT the hyphen may also begin a zone. Zones west of Greenwich end at -1200, and
@@ -153,6 +179,24 @@ def parse_key(vr: str, values: Values[str]) -> Match:
         return UIDList(tuple(value for value in given if value))
     parsed = tuple(_one(vr, value) for value in given if value)
     return UNIVERSAL if UNIVERSAL in parsed else Multiple(parsed)
+
+
+def parse_words(values: Values[str]) -> Match:
+    """Return what a person name asks for when it is matched fuzzily.
+
+    Raises:
+        BadData: It has too many words.
+    """
+    if [value.strip() for value in values] == ['""']:
+        return Empty()
+    words = tuple(
+        dict.fromkeys(
+            word for value in values for word in _NO_WORD.split(fold(value)) if word
+        )
+    )
+    if len(words) > WORDS_MAX:
+        raise BadData(f"a name of more than {WORDS_MAX} words")
+    return Words(words) if words else UNIVERSAL
 
 
 def _one(vr: str, value: str) -> Match:
@@ -289,16 +333,25 @@ def _matches_name(match: Match, value: str) -> bool:
             for each in wanted
             for group in groups
         )
+    if isinstance(match, Words):
+        return any(
+            all(_begins_word(word, group) for word in match.words) for group in groups
+        )
     if isinstance(match, Single):
         wanted = [each for each in PersonName.parse(match.value).folded if each]
         return any(each in groups for each in wanted)
     return False
 
 
+def _begins_word(word: str, group: str) -> bool:
+    return group.startswith(word) or any(sign + word in group for sign in WORD_BREAKS)
+
+
 __all__ = [
     "RANGE_VRS",
     "UNIVERSAL",
     "WILDCARD_VRS",
+    "WORD_BREAKS",
     "Empty",
     "Item",
     "Match",
@@ -309,10 +362,12 @@ __all__ = [
     "UIDList",
     "Universal",
     "Wildcard",
+    "Words",
     "comparable",
     "fold",
     "matches",
     "matches_items",
     "parse_key",
+    "parse_words",
     "wildcard_expression",
 ]

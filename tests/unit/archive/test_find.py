@@ -150,3 +150,27 @@ def test_what_cannot_be_recorded_is_not_told(home: Home) -> None:
             next(Find(rig.parts, COUNT)(OPERATOR, STUDIES, QUESTION))
         assert rig.database.fail_before == 0  # that it failed could not be, either
     assert not queries(home)
+
+
+def test_a_page_tells_and_records_no_more_than_itself(home: Home, find: Find) -> None:
+    page = find.page(OPERATOR, replace(STUDIES, limit=2, offset=1), QUESTION)
+    given = told(page.rows)
+    assert (len(given), page.has_more) == (2, True)
+    (event,) = queries(home)
+    hidden = {f"1.2.3.{number}" for number in range(COUNT)} - given
+    assert all(uid in repr(event) for uid in given if uid)
+    assert not any(f"'{uid}'" in repr(event) for uid in hidden)
+
+
+def test_the_last_page_has_no_more(home: Home, find: Find) -> None:
+    page = find.page(OPERATOR, replace(STUDIES, limit=COUNT), QUESTION)
+    assert (len(told(page.rows)), page.has_more) == (COUNT, False)
+    behind = find.page(OPERATOR, replace(STUDIES, offset=COUNT), QUESTION)
+    assert (told(behind.rows), behind.has_more) == (set(), False)
+    assert len(queries(home)) == 2
+
+
+def test_a_page_is_never_longer_than_this_node_tells(parts: Parts) -> None:
+    find = Find(parts, result_count_max=3)
+    page = find.page(OPERATOR, replace(STUDIES, limit=100), QUESTION)
+    assert (len(told(page.rows)), page.has_more) == (3, True)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leadglass.dicom import matching
 from leadglass.dicom.matching import (
     UNIVERSAL,
     VALUES_MAX,
@@ -242,3 +243,32 @@ def test_any_key_is_read_or_refused(
     except BadData:
         return
     assert matches(match, vr, values) in {True, False}
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_found"),
+    [
+        ("zoe mul", True),
+        ("MÜLLER", True),
+        ("mul^zo", True),
+        ("anna*", True),
+        ("lise", True),
+        ("uller", False),
+        ("zoe meier", False),
+        ("%", False),
+        ("z_e", False),
+        ("山", False),
+    ],
+)
+def test_a_fuzzy_name_begins_words_in_any_order(asked: str, is_found: bool) -> None:
+    match = matching.parse_words([asked])
+    assert matching.matches(match, "PN", ["Müller^Zoë Anna-Lise"]) is is_found
+
+
+def test_fuzzy_words_are_of_one_group_and_few() -> None:
+    match = matching.parse_words(["yamada 太郎"])
+    assert not matching.matches(match, "PN", ["Yamada^Tarou=山田^太郎"])
+    assert matching.parse_words([" ^*"]) == matching.UNIVERSAL
+    assert matching.parse_words(['""']) == matching.Empty()
+    with pytest.raises(BadData, match="more than 12 words"):
+        matching.parse_words([" ".join("abcdefghijklm")])

@@ -374,6 +374,8 @@ def asked(draw: st.DrawFn, keyword: str) -> Match:
         kinds.append(ranges(vr, one))
     if vr in matching.WILDCARD_VRS:
         kinds += [wildcards(vr, one)] * 3
+    if vr == "PN":
+        kinds += [fuzzy(one)] * 2
     return draw(st.one_of(kinds))
 
 
@@ -391,6 +393,14 @@ def ranges(draw: st.DrawFn, vr: str, one: st.SearchStrategy[str]) -> Match:
     low, high = sorted(comparable(vr, draw(one)) for _ in range(2))
     form = draw(st.sampled_from(["{}-{}", "-{1}", "{}-"]))
     return matching.parse_key(vr, [form.format(low, high)])
+
+
+@st.composite
+def fuzzy(draw: st.DrawFn, one: st.SearchStrategy[str]) -> Match:
+    """Draw beginnings of words, mostly of one name."""
+    words = draw(one).replace("=", "^").split("^")
+    begun = [word[: draw(st.integers(1, max(1, len(word))))] for word in words if word]
+    return matching.parse_words([" ".join(draw(st.permutations(begun)))])
 
 
 @st.composite

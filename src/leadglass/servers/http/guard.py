@@ -6,6 +6,7 @@ nobody learns neither which routes there are nor which methods they have.
 
 import contextlib
 import logging
+import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -64,6 +65,7 @@ DEFAULT_HEADERS: Final[Mapping[str, str]] = MappingProxyType(
         "cache-control": "no-store",
     }
 )
+_PORT = re.compile(r":\d+$", re.ASCII)
 _CROSS_SITES: Final = frozenset({"cross-site", "same-site"})
 
 
@@ -111,7 +113,13 @@ class Guard:
         self.routes = Routes(routes)
         self._authenticators = authenticators
         self._doorman = doorman
-        self._origins = {_host(origin): origin.lower() for origin in origins}
+        self._origins: dict[str, str] = {}
+        for origin in origins:
+            host = _host(origin)
+            self._origins[host] = origin.lower()
+            # dicomweb-client says the name alone, whatever the port. It is the name
+            # that a page cannot choose.
+            self._origins.setdefault(_PORT.sub("", host), origin.lower())
         self._limits = limits
         self._clock = clock
         self._threads = Threads(executor, Turns(limits.requests_max, limits.wait_s))

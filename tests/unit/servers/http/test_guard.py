@@ -192,11 +192,16 @@ def test_the_log_names_the_route_not_the_path(
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "localhost", "localhost:1", "127.0.0.1", ""]
+    "host", ["evil.example", "localhost.evil.example", "localhost:1", "127.0.0.1", ""]
 )
 def test_another_name_is_not_ours(running: Running, host: str) -> None:
     with running.client() as client:
         assert client.get("/me", headers={"host": host}).status_code == 421
+
+
+def test_a_client_that_forgets_the_port_is_served(running: Running) -> None:
+    with running.client() as client:
+        assert client.get("/me", headers={"host": "localhost"}).status_code == 200
 
 
 def test_two_hosts_are_none(running: Running) -> None:
