@@ -12,7 +12,7 @@ from leadglass.errors import BadData, LeadglassError, Unavailable
 
 
 class Fault(IntEnum):
-    """Why an image cannot be given in another transfer syntax."""
+    """Why an image cannot be given in another form."""
 
     TRUNCATED = 1
     STRUCTURE = 2
@@ -27,6 +27,7 @@ class Fault(IntEnum):
     CRASH = 11
     MEMORY = 12
     WORKER = 13
+    PRESET = 14
 
 
 TEXTS: Mapping[Fault, str] = MappingProxyType(
@@ -44,6 +45,7 @@ TEXTS: Mapping[Fault, str] = MappingProxyType(
         Fault.CRASH: "decoding crashed",
         Fault.MEMORY: "decoding needs more memory than pixels.memory_bytes_max",
         Fault.WORKER: "the worker process ended; trying again may help",
+        Fault.PRESET: "the image has no such window or VOI LUT",
     }
 )
 

@@ -98,7 +98,8 @@ class Place:
     """Where one frame lies: its fragments in order.
 
     Attributes:
-        bit: Where in the first byte a native frame of single bits begins.
+        bit: Where in the first bytes a native frame begins, once those of big-endian
+            words have been turned round.
     """
 
     parts: tuple[Extent, ...]
@@ -135,6 +136,11 @@ class Layout:
         """Whether frames are compressed, or wrapped as if they were."""
         return self.syntax in ENCAPSULATED
 
+    @property
+    def is_in_big_endian_words(self) -> bool:
+        """Whether native samples must be turned round to be read."""
+        return self.form.is_big_endian and self.pixels_vr == b"OW"
+
 
 class Frames:
     """The frames of one stored data set. For one thread; numbers begin at 1."""
@@ -159,13 +165,17 @@ class Frames:
         if syntax == DEFLATED_EXPLICIT_VR_LE:
             source, start = Inflated(source, start, inflated_bytes_max), 0
         self._source = source
-        self._depth_max = sequence_depth_max
+        self._group_starts, self._group_ends = array("Q"), array("Q")
+        self._groups: _Walk | None = None
         self._fragments: _Fragments | None = None
         walk = _Walk(source, start, source.size, sequence_depth_max)
         try:
             self.layout = walk.layout(syntax)
         except Undecodable as error:
             raise error_of(error.fault) from None
+        groups = self.layout.per_frame
+        if groups is not None:
+            self._groups = _Walk(source, groups.offset, groups.end, sequence_depth_max)
 
     @property
     def count(self) -> int:
@@ -208,15 +218,19 @@ class Frames:
         Raises:
             BadData: The sequence is broken, or the item longer than ``bytes_max``.
         """
-        groups = self.layout.per_frame
-        if groups is None:
+        if self._groups is None:
             return b""
-        walk = _Walk(self._source, groups.offset, groups.end, self._depth_max)
         try:
-            found = walk.item(number - 1, self.layout.form)
+            while len(self._group_ends) < number:
+                found = self._groups.item(self.layout.form)
+                if found is None:
+                    return b""
+                self._group_starts.append(found.offset)
+                self._group_ends.append(found.end)
         except Undecodable as error:
             raise error_of(error.fault) from None
-        return b"" if found is None else self._joined((found,), bytes_max)
+        start, end = self._group_starts[number - 1], self._group_ends[number - 1]
+        return self._joined((Extent(start, end - start),), bytes_max)
 
     def _joined(self, extents: Iterable[Extent], bytes_max: int) -> bytes:
         wanted = tuple(extents)
@@ -236,6 +250,10 @@ class Frames:
             length = (bit + bits + 7) // 8
         else:
             at, length = index * image.frame_bytes, image.frame_bytes
+        if self.layout.is_in_big_endian_words and image.bits_allocated <= 8:
+            # Two bytes have changed places: a frame is found in whole words.
+            bit, length = bit + at % 2 * 8, length + at % 2
+            at, length = at - at % 2, length + length % 2
         if at + length > pixels.length:
             raise Undecodable(Fault.FRAMES)
         return Place((Extent(pixels.offset + at, length),), bit)
@@ -475,26 +493,25 @@ class _Walk:
             extended=extended,
         )
 
-    def item(self, index: int, form: Form) -> Extent | None:
-        """Return the content of an item of the sequence here; None: it has fewer.
+    def item(self, form: Form) -> Extent | None:
+        """Return the content of the next item of the sequence here; None: no more.
 
         Raises:
             Undecodable: The sequence is broken.
         """
-        while self._at < self._size:
-            item = self._element(form)
-            if item.tag == SEQUENCE_END:
-                break
-            if item.tag != ITEM:
-                raise Undecodable(Fault.STRUCTURE)
-            begin = self._at
-            is_undefined = item.length == UNDEFINED_LENGTH
-            self._skip_item(item, form, 0)
-            if index == 0:
-                # The delimiter of eight bytes is not part of the content.
-                return Extent(begin, self._at - begin - (8 if is_undefined else 0))
-            index -= 1
-        return None
+        if self._at >= self._size:
+            return None
+        item = self._element(form)
+        if item.tag == SEQUENCE_END:
+            self._at = self._size
+            return None
+        if item.tag != ITEM:
+            raise Undecodable(Fault.STRUCTURE)
+        begin = self._at
+        is_undefined = item.length == UNDEFINED_LENGTH
+        self._skip_item(item, form, 0)
+        # The delimiter of eight bytes is not part of the content.
+        return Extent(begin, self._at - begin - (8 if is_undefined else 0))
 
     # ── elements ─────────────────────────────────────────────────────────────
 

@@ -14,9 +14,9 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from leadglass.config import Limits, Pixels
 from leadglass.dicom.uids import UID
@@ -36,6 +36,7 @@ from leadglass.pixels.worker import (
     JOB,
     MESSAGE_BYTES_MAX,
     READY,
+    REWRITE,
 )
 
 # What `Transcoder` can read, compressed and not.
@@ -176,7 +177,21 @@ class Transcoder:
         chunks = (source,) if isinstance(source, bytes) else source
         if source_syntax == target:
             return iter(chunks)
-        return self._complete(self._work(chunks, source_syntax, target))
+        job = {"kind": REWRITE, "syntax": source_syntax, "target": target}
+        return self.work(job, chunks, self._result_bytes_max(source_syntax))
+
+    def work(
+        self, job: Mapping[str, Any], chunks: Iterable[bytes], result_bytes_max: int
+    ) -> Iterator[bytes]:
+        """Have any job done by a worker; yields like `transcode`.
+
+        ``result_bytes_max`` is what the result may have beyond twice what is sent.
+
+        Raises:
+            BadData: The worker has found a fault, was too slow or crashed.
+            Unavailable: No worker is free or can be started, or one was lost.
+        """
+        return self._complete(self._work(job, chunks, result_bytes_max))
 
     def close(self) -> None:
         """End all workers; what is being transcoded fails with Unavailable."""
@@ -216,7 +231,7 @@ class Transcoder:
             yield from parts
 
     def _work(
-        self, chunks: Iterable[bytes], syntax: UID, target: UID
+        self, job: Mapping[str, Any], chunks: Iterable[bytes], result_bytes_max: int
     ) -> Generator[bytes]:
         """Have one image done by a worker."""
         if not self._places.acquire(timeout=QUEUE_TIMEOUT_S):
@@ -226,10 +241,9 @@ class Transcoder:
             is_done = False
             try:
                 conversation = _Conversation(
-                    worker, self._pixels.frame_timeout_s, self._result_bytes_max(syntax)
+                    worker, self._pixels.frame_timeout_s, result_bytes_max
                 )
-                job = json.dumps({"syntax": syntax, "target": target}).encode()
-                yield from conversation.run(job, chunks)
+                yield from conversation.run(json.dumps(job).encode(), chunks)
                 is_done = True
             finally:
                 self._give_back(worker, is_reusable=is_done)

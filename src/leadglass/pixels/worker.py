@@ -21,12 +21,15 @@ from io import BufferedReader
 from typing import Protocol
 
 from leadglass.pixels.faults import Fault, Undecodable
+from leadglass.pixels.pictures import picture
 from leadglass.pixels.rewrite import Limits, rewrite
+from leadglass.pixels.source import Source
 
 READY = b"R"  # from the worker, once: its walls stand
 JOB = b"J"  # to the worker: what to do, as JSON
 DATA = b"D"  # both ways: a part of the data set
 END = b"E"  # both ways: that was all
+REWRITE = "rewrite"  # the kind of a job; the others are those of `pictures`
 FAULT = b"X"  # from the worker: one byte, a number of `Fault`
 
 HEADER = struct.Struct("!cI")
@@ -176,7 +179,11 @@ def serve(connection: socket.socket, walls: Walls) -> None:
         job = json.loads(content)
         limit_cpu(walls.image_cpu_s_max)
         try:
-            rewrite(_chunks(reader), job["syntax"], job["target"], limits, sink.write)
+            if job["kind"] == REWRITE:
+                chunks, target = _chunks(reader), job["target"]
+                rewrite(chunks, job["syntax"], target, limits, sink.write)
+            else:
+                picture(job, Source(_chunks(reader)), sink)
             sink.end()
         except Undecodable as error:
             sink.fault(error.fault)

@@ -102,8 +102,10 @@ def native_frames(pixels: bytes, frames: Frames) -> list[bytes]:
     bits = image.rows * image.columns * samples_of_a_pixel * image.bits_allocated
     found = []
     for number in range(image.frames):
-        begin, end = number * bits, (number + 1) * bits
-        found.append(pixels[begin // 8 : (end + 7) // 8])
+        begin, end = number * bits // 8, ((number + 1) * bits + 7) // 8
+        if frames.layout.is_in_big_endian_words and image.bits_allocated <= 8:
+            begin, end = begin - begin % 2, end + end % 2  # words stay whole
+        found.append(pixels[begin:end])
     return found
 
 
