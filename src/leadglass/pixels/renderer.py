@@ -96,37 +96,50 @@ class Renderer:
             Unavailable: No worker is free, or one was lost.
         """
         image = frames.layout.image
-        self._check(frames, numbers, view)
+        _check(frames, numbers, view)
         rows, columns = view.size(image.rows, image.columns)
-        head = frames.head(HEAD_BYTES_MAX)
-        looks = []
-        for number in numbers:
-            groups = frames.group_of(number, GROUPS_BYTES_MAX)
-            looks.append((number, groups, frames.place(number)))
-        job = {
-            **_job(RENDER, frames),
-            "view": view.to_json(),
-            "head": len(head),
-            "frames": [
-                (number, len(groups), place.length, place.bit)
-                for number, groups, place in looks
-            ],
-        }
-        room = len(looks) * rows * columns * ENCODED_PIXEL_BYTES_MAX
-        return self._workers.work(job, _data(frames, head, looks), room)
+        room = len(numbers) * rows * columns * ENCODED_PIXEL_BYTES_MAX
+        return self._workers.work(*render_job(frames, numbers, view), room)
 
-    def _check(self, frames: Frames, numbers: Sequence[int], view: View) -> None:
-        image = frames.layout.image
-        rows, columns = image.rows, image.columns
-        if view.region is not None:
-            view.region.check(rows, columns)
-        is_animated = view.media_type is MediaType.GIF
-        if not 1 <= len(numbers) <= (ANIMATION_FRAMES_MAX if is_animated else 1):
-            raise PeerError("so many frames are not rendered together")
-        shown_rows, shown_columns = view.size(rows, columns)
-        pixels = max(rows * columns, shown_rows * shown_columns) * len(numbers)
-        if is_animated and pixels > ANIMATION_PIXELS_MAX:
-            raise PeerError("so many frames are not rendered together")
+
+def _check(frames: Frames, numbers: Sequence[int], view: View) -> None:
+    image = frames.layout.image
+    rows, columns = image.rows, image.columns
+    if view.region is not None:
+        view.region.check(rows, columns)
+    is_animated = view.media_type is MediaType.GIF
+    if not 1 <= len(numbers) <= (ANIMATION_FRAMES_MAX if is_animated else 1):
+        raise PeerError("so many frames are not rendered together")
+    shown_rows, shown_columns = view.size(rows, columns)
+    pixels = max(rows * columns, shown_rows * shown_columns) * len(numbers)
+    if is_animated and pixels > ANIMATION_PIXELS_MAX:
+        raise PeerError("so many frames are not rendered together")
+
+
+def render_job(
+    frames: Frames, numbers: Sequence[int], view: View
+) -> tuple[dict[str, Any], Iterator[bytes]]:
+    """Return what a worker is told to render, and the data for it.
+
+    Raises:
+        NotFound: There is no such frame.
+        BadData: It is not where the data set says.
+    """
+    head = frames.head(HEAD_BYTES_MAX)
+    looks = []
+    for number in numbers:
+        groups = frames.group_of(number, GROUPS_BYTES_MAX)
+        looks.append((number, groups, frames.place(number)))
+    job = {
+        **_job(RENDER, frames),
+        "view": view.to_json(),
+        "head": len(head),
+        "frames": [
+            (number, len(groups), place.length, place.bit)
+            for number, groups, place in looks
+        ],
+    }
+    return job, _data(frames, head, looks)
 
 
 def _decoded(result: bytes) -> Decoded:

@@ -32,6 +32,7 @@ from tests.unit.pixels.samples import (
     sample,
 )
 from tests.unit.pixels.test_frames import WITH_PIXELS, Stored
+from tests.unit.pixels.worker_rig import Collected
 
 # Its one fragment is broken on purpose.
 UNDECODABLE = {"JPEG2000-embedded-sequence-delimiter"}
@@ -259,16 +260,3 @@ def test_what_a_worker_does_not_expect_ends_the_job() -> None:
     }
     with pytest.raises(Exception, match="number of frames"):
         picture(job, Source([bytes(10)]), Collected())
-
-
-class Collected:
-    """Keeps what a worker would send."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-
-    def write(self, data: bytes | memoryview) -> None:
-        self.data += data
-
-    def flush(self) -> None:
-        """Nothing is gathered."""
