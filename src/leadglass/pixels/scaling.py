@@ -26,7 +26,7 @@ def scaled(pixels: Array, view: View) -> Array:
         pixels = pixels[:, :: -1 if region.width < 0 else 1]
     if pixels.shape[:2] == (rows, columns):
         return np.ascontiguousarray(pixels)
-    found = _along_rows(pixels.astype(np.float32), rows)
+    found = _along_rows(pixels, rows)
     found = np.swapaxes(_along_rows(np.swapaxes(found, 0, 1), columns), 0, 1)
     return np.ascontiguousarray(np.clip(np.floor(found + 0.5), 0, 255), np.uint8)
 

@@ -8,7 +8,8 @@ from typing import Any, Final, Self
 
 from leadglass.errors import PeerError
 
-VIEWPORT_SIDE_MAX: Final = 8192  # 8K screens have 7680
+# 4K screens have 3840; enlarging further takes seconds, and shows nothing more.
+VIEWPORT_SIDE_MAX: Final = 4096
 QUALITY_DEFAULT: Final = 90
 PRESETS_MAX: Final = 256  # stored windows or VOI LUTs of one image; real ones have few
 # Beyond 64-bit samples after any sensible rescale; keeps the arithmetic finite.

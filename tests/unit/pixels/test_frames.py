@@ -278,6 +278,67 @@ def test_the_data_set_may_begin_anywhere() -> None:
     assert frame(frames, 1) == frame(plain, 1)
 
 
+# ── what rendering reads beside the pixels ───────────────────────────────────
+
+UNDEFINED_ITEM = struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFF_FFFF)
+ITEM_CLOSE = struct.pack("<HHI", 0xFFFE, 0xE00D, 0)
+SEQUENCE_CLOSE = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+
+
+def with_groups(groups: list[bytes], *, is_undefined: bool) -> bytes:
+    """Three frames, and per-frame functional groups of any content."""
+    if is_undefined:
+        items = b"".join(UNDEFINED_ITEM + each + ITEM_CLOSE for each in groups)
+        value, length = items + SEQUENCE_CLOSE, 0xFFFF_FFFF
+    else:
+        value = b"".join(map(item, groups))
+        length = len(value)
+    before = element(0x5200_9230, b"SQ", value, length)
+    pixels = element(0x7FE0_0010, b"OW", bytes(3 * 512))
+    return described(before + pixels, frames="3")
+
+
+@pytest.mark.parametrize("is_undefined", [True, False])
+def test_each_frame_has_its_own_groups(is_undefined: bool) -> None:
+    groups = [
+        element(0x0028_9132, b"SQ", item(element(0x0028_1050, b"DS", each)))
+        for each in (b"1 ", b"22", b"3333")
+    ]
+    data = with_groups(groups, is_undefined=is_undefined)
+    frames = Frames(Stored(data), EXPLICIT)
+    for number in (2, 3, 1, 2):
+        assert frames.group_of(number, 1000) == groups[number - 1]
+    with pytest.raises(BadData, match="larger than"):
+        frames.group_of(1, 10)
+    fewer = with_groups(groups[:1], is_undefined=is_undefined)
+    assert Frames(Stored(fewer), EXPLICIT).group_of(2, 1000) == b""
+    assert Frames(Stored(sample("CT_small.dcm").data), EXPLICIT).group_of(1, 10) == b""
+
+
+def test_the_groups_of_many_frames_are_walked_once() -> None:
+    groups = [element(0x0028_1050, b"DS", b"%06d" % n) for n in range(3000)]
+    value = b"".join(map(item, groups))
+    pixels = element(0x7FE0_0010, b"OW", bytes(512))
+    data = described(element(0x5200_9230, b"SQ", value) + pixels, frames="3000")
+    stored = Stored(data)
+    frames = Frames(stored, EXPLICIT)
+    for number in range(1, 3001):
+        assert frames.group_of(number, 1000) == groups[number - 1]
+    assert stored.bytes_read < 3 * len(data)
+
+
+def test_names_and_dates_are_not_among_what_rendering_reads() -> None:
+    for each in WITH_PIXELS:
+        frames = Frames(Stored(each.data), each.syntax)
+        for extent in frames.layout.head:
+            tag = each.data[extent.offset : extent.offset + 4]
+            order = ">HH" if frames.layout.form.is_big_endian else "<HH"
+            if each.syntax != DEFLATED:
+                assert struct.unpack(order, tag)[0] not in (0x0010, 0x0020, 0x0040)
+        with pytest.raises(BadData):
+            frames.head(10)
+
+
 # ── deflated ─────────────────────────────────────────────────────────────────
 
 

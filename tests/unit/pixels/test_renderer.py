@@ -143,9 +143,9 @@ def test_what_is_not_there_is_said_before_a_worker_is_asked() -> None:
         renderer.render(frames, [1], View(region=Region(100, 0, 100, 1)))
     with pytest.raises(PeerError):
         renderer.render(frames, [1] * 10_001, View(media_type=MediaType.GIF))
-    large = View(media_type=MediaType.GIF, viewport=(8000, 8000))
+    large = View(media_type=MediaType.GIF, viewport=(4000, 4000))
     with pytest.raises(PeerError):
-        renderer.render(frames, [1] * 5, large)
+        renderer.render(frames, [1] * 20, large)
     assert not workers._all
 
 
