@@ -19,8 +19,8 @@ WINDOW_MAX: Final = 1e20
 class MediaType(StrEnum):
     """What an image can be rendered as.
 
-    No MP4: the encoders on PyPI stand under the GPL (FFmpeg with x264) or need a
-    licence of H.264's patent pool. Animations are GIF.
+    No MP4: the wheels that could make it (PyAV, imageio-ffmpeg) carry x264, which
+    is under the GPL. Animations are GIF.
     """
 
     JPEG = "image/jpeg"
