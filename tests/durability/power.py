@@ -288,7 +288,10 @@ class Recording:
             if naming.target is not None:
                 got = names.setdefault(naming.target[0], dict(naming.target[0].base))
                 got[naming.target[1]] = naming.node
-        _write_out(self._root, names, to, lambda file: _bytes(file, at, cut, chance))
+        written: dict[File, Path] = {}
+        _write_out(
+            self._root, names, to, lambda file: _bytes(file, at, cut, chance), written
+        )
 
 
 def _covers(folder: Folder, naming: Naming, at: int) -> bool:
@@ -327,13 +330,18 @@ def _write_out(
     names: dict[Folder, dict[str, Node]],
     to: Path,
     content: Callable[[File], bytes],
+    written: dict[File, Path],
 ) -> None:
     to.mkdir(mode=0o700)
     for name, node in names.get(folder, folder.base).items():
         path = to / name
         if isinstance(node, Folder):
-            _write_out(node, names, path, content)
+            _write_out(node, names, path, content, written)
             continue
+        if node in written:  # one file whose old name was kept beside the new one
+            path.hardlink_to(written[node])
+            continue
+        written[node] = path
         data = content(node)
         path.touch(0o600)
         path.write_bytes(os.urandom(len(data)) if name.endswith("-shm") else data)

@@ -267,7 +267,7 @@ class Arrival:
         self._length = 0
         self._length_max = parts.limits.object_bytes_max
         self._held: bytearray | None = bytearray()  # what comes before the study UID
-        self._name = BlobName.new()
+        self._name = BlobName.new()  # until one is wanted
         self._receipt = Receipt(
             parts.actor(caller), announced.service, datetime.now(UTC)
         )
@@ -328,6 +328,7 @@ class Arrival:
         for _ in range(_KEYS_TRIED_MAX):
             self._taken = self._keys.take(study_uid)
             self._key_id = self._taken.key_id
+            self._name = self._parts.blobs.new_name()
             try:
                 return self._parts.blobs.writer(
                     self._name, self._key_id, self._receipt.encode()

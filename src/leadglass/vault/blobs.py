@@ -16,7 +16,7 @@ text, is the definition.
 
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -138,8 +138,27 @@ class BlobReader(Protocol):
         self.close()
 
 
+# Tells whether a reader has the whole blob of that name.
+Judge = Callable[[BlobName, BlobReader], bool]
+
+
+def nothing_is_whole(_name: BlobName, _reader: BlobReader) -> bool:
+    """Judge where bytes do not tell whether they are all."""
+    return False
+
+
 class BlobStore(Protocol):
     """Holds named bytes that never change; safe for use from many threads."""
+
+    def new_name(self) -> BlobName:
+        """Return a name for a blob that is about to be written.
+
+        Any name will do; under this one the store may have prepared something.
+
+        Raises:
+            Unavailable: The store cannot take anything now.
+        """
+        ...
 
     def writer(self, name: BlobName) -> BlobWriter:
         """Begin a new blob; a name is used once.
@@ -170,11 +189,15 @@ class BlobStore(Protocol):
             Unavailable: Not now; the blob is kept and stays unsettled.
         """
 
-    def unsettled(self) -> Iterator[BlobName]:
+    def unsettled(self, judge: Judge = nothing_is_whole) -> Iterator[BlobName]:
         """Yield the committed blobs that dead processes did not settle.
 
         For the start of a process: those of living ones, this one included, are
         in good hands and not listed. What was never committed is removed.
+
+        Args:
+            judge: Asked where a power cut has left the bytes of a blob but not that
+                it was committed: are they all of it?
         """
         ...
 

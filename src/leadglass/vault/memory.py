@@ -11,6 +11,8 @@ from leadglass.vault.blobs import (
     BlobStore,
     BlobWriter,
     Bytes,
+    Judge,
+    nothing_is_whole,
 )
 
 
@@ -36,6 +38,10 @@ class MemoryBlobs(BlobStore):
         """Return the store as the next process opens it."""
         return MemoryBlobs(self._shelf)
 
+    def new_name(self) -> BlobName:
+        """Return a name that no blob has."""
+        return BlobName.new()
+
     def writer(self, name: BlobName) -> BlobWriter:
         """Begin a new blob."""
         if name in self._shelf.blobs:
@@ -54,8 +60,9 @@ class MemoryBlobs(BlobStore):
             raise NotFound("no such blob")
         self._shelf.unsettled.discard(name)
 
-    def unsettled(self) -> Iterator[BlobName]:
+    def unsettled(self, judge: Judge = nothing_is_whole) -> Iterator[BlobName]:
         """Yield what earlier processes committed and did not settle."""
+        del judge  # the lights do not go out here
         yield from sorted(self._orphans & self._shelf.unsettled)
 
     def delete(self, name: BlobName) -> None:

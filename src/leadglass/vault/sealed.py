@@ -39,13 +39,15 @@ from typing import Self
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from leadglass.errors import BadData, Damaged, Unavailable
+from leadglass.errors import BadData, Damaged, NotFound, Unavailable
 from leadglass.vault.blobs import (
     BlobName,
     BlobReader,
     BlobStore,
     BlobWriter,
     Bytes,
+    Judge,
+    nothing_is_whole,
 )
 from leadglass.vault.keys import KeyId, Keyring
 from leadglass.vault.stream import (
@@ -155,9 +157,20 @@ class SealedBlobs:
         """See ``BlobStore.settle``."""
         self._inner.settle(name)
 
+    def new_name(self) -> BlobName:
+        """See ``BlobStore.new_name``."""
+        return self._inner.new_name()
+
     def unsettled(self) -> Iterator[BlobName]:
-        """See ``BlobStore.unsettled``."""
-        return self._inner.unsettled()
+        """See ``BlobStore.unsettled``; a seal tells where a blob ends."""
+        return self._inner.unsettled(self._is_whole)
+
+    def _is_whole(self, name: BlobName, inner: BlobReader) -> bool:
+        try:
+            self._opened(name, inner).verify_end()
+        except (Damaged, NotFound):
+            return False
+        return True
 
     def delete(self, name: BlobName) -> None:
         """See ``BlobStore.delete``."""
@@ -271,7 +284,11 @@ class _SealedUnder(BlobStore):
     def settle(self, name: BlobName) -> None:
         self._sealed.settle(name)
 
-    def unsettled(self) -> Iterator[BlobName]:
+    def new_name(self) -> BlobName:
+        return self._sealed.new_name()
+
+    def unsettled(self, judge: Judge = nothing_is_whole) -> Iterator[BlobName]:
+        del judge  # the seal is a better one
         return self._sealed.unsettled()
 
     def delete(self, name: BlobName) -> None:

@@ -486,7 +486,7 @@ class TestFailures:
                 check_whole(rig.parts)
                 if len(hook.seen) <= step:
                     break
-            assert step > 9
+            assert step > 8
 
     def test_a_blob_that_cannot_be_settled_is_stored_all_the_same(
         self, home: Home

@@ -18,7 +18,7 @@ from leadglass.errors import (
     NotFound,
     Unavailable,
 )
-from leadglass.vault.blobs import BlobName
+from leadglass.vault.blobs import BlobName, BlobReader
 from leadglass.vault.disk import DISK
 from leadglass.vault.folder import FolderBlobs
 from tests.unit.vault.faults import Crash, CrashingDisk, FailingDisk, RecordingDisk
@@ -152,6 +152,32 @@ class TestSyncs:
         store.put(A, [CONTENT] * LARGE)
         assert b"".join(store.get(A)) == CONTENT * LARGE
 
+    def test_under_a_name_that_was_made_ready_the_folder_is_not_synced(
+        self, folder: Path
+    ) -> None:
+        disk = RecordingDisk(folder)
+        store = FolderBlobs.open(folder, disk)
+        own = disk.done[-2][1]
+        disk.done.clear()
+        name = store.new_name()
+        made = {path for operation, path in disk.done if operation == "create"}
+        assert f"{own}/{name}.part" in made
+        assert disk.done[-1] == ("sync_folder", own)
+        disk.done.clear()
+        store.put(name, [CONTENT] * LARGE)
+        assert disk.done == [
+            ("write", f"{own}/{name}.part"),
+            ("cut", f"{own}/{name}.part"),
+            ("sync_file", f"{own}/{name}.part"),
+            ("rename", f"{own}/{name}"),
+        ]
+        disk.done.clear()
+        assert f"{own}/{store.new_name()}.part" in made
+        assert disk.done == []
+        store.settle(name)
+        store.close()
+        assert everything(folder) == {f"{name[:2]}/{name}"}
+
     def test_the_deletion_of_a_settled_blob_is_durable(self, folder: Path) -> None:
         disk = RecordingDisk(folder)
         store = FolderBlobs.open(folder, disk)
@@ -251,6 +277,50 @@ class TestCrash:
             if ended:
                 return
         pytest.fail("the story did not end")
+
+
+class TestPowerCut:
+    """What it may leave of a blob whose file was made ready: its old name."""
+
+    def left_behind(self, folder: Path, *content: bytes) -> BlobName:
+        store = FolderBlobs.open(folder)
+        name = store.new_name()
+        store.put(name, content)
+        (whole,) = folder.glob(f"incoming/*/{name}")
+        whole.rename(f"{whole}.part")
+        store._lock = -1  # it ends here, and tidies nothing up
+        return name
+
+    @pytest.mark.parametrize("is_whole", [True, False])
+    def test_whether_it_is_whole_is_asked(self, folder: Path, is_whole: bool) -> None:
+        name = self.left_behind(folder, CONTENT)
+        (lock,) = folder.glob("incoming/*.lock")
+        lock.unlink()  # as the kernel frees it with the process
+        lock.touch(0o600)
+        asked: list[tuple[BlobName, bytes]] = []
+
+        def judge(name: BlobName, reader: BlobReader) -> bool:
+            asked.append((name, reader.read(0, reader.size)))
+            return is_whole
+
+        later = FolderBlobs.open(folder)
+        assert list(later.unsettled(judge)) == ([name] if is_whole else [])
+        assert asked == [(name, CONTENT)]
+        if is_whole:
+            assert b"".join(later.get(name)) == CONTENT
+        else:
+            assert blob_files(folder) == set()
+
+    def test_both_names_of_one_that_was_settled(self, folder: Path) -> None:
+        name = self.left_behind(folder, CONTENT)
+        (lock,) = folder.glob("incoming/*.lock")
+        lock.unlink()
+        lock.touch(0o600)
+        (part,) = folder.glob(f"incoming/*/{name}.part")
+        (folder / name[:2] / name).hardlink_to(part)
+        later = FolderBlobs.open(folder)
+        assert list(later.unsettled()) == []
+        assert blob_files(folder) == {f"{name[:2]}/{name}"}
 
 
 CHILD = """
