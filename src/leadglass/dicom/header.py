@@ -25,6 +25,7 @@ ones have 8 bytes each.
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -109,6 +110,9 @@ _SEQUENCES: Final = frozenset(
     tag for tag, (vr, *_) in DicomDictionary.items() if vr == "SQ"
 )
 _IMPLICIT: Final = TRANSFER_SYNTAXES[IMPLICIT_VR_LE]
+# Values that are kept decoded: those of a few hundred series that arrive at once.
+_SHARED_VALUES: Final = 8192
+_SHARED_BYTES_MAX: Final = 128
 
 
 class _Container(NamedTuple):
@@ -182,14 +186,22 @@ class Header:
         element = self.elements.get(tag)
         if element is None or vr_of(tag) == "SQ":
             return []
+        return list(self._values(element))
+
+    def _values(self, element: Element) -> tuple[str, ...]:
+        """Return values as text; those that many instances share, but once."""
         vr, raw = element
         assert isinstance(raw, bytes)  # that is what the reader puts there
-        little = self.transfer_syntax.little_endian
-        return values_of(vr, raw, self.charsets, is_little_endian=little)
+        values = _SHARED if len(raw) <= _SHARED_BYTES_MAX else _values_of
+        return values(vr, raw, self.charsets, self.transfer_syntax.little_endian)
 
     def text(self, key: int | str) -> str:
         """Return the first value of an attribute, by tag or keyword; or ``""``."""
-        values = self.texts(BY_KEYWORD[key].tag if isinstance(key, str) else key)
+        tag = BY_KEYWORD[key].tag if isinstance(key, str) else key
+        element = self.elements.get(tag)
+        if element is None or vr_of(tag) == "SQ":
+            return ""
+        values = self._values(element)
         return values[0] if values else ""
 
     def items(self, tag: int) -> tuple[DataSet, ...]:
@@ -228,11 +240,28 @@ class Header:
             known = self._json[level] = {
                 hexadecimal: items_json(self.items(tag), self.charsets)
                 if vr == "SQ"
-                else values_json(vr, self.texts(tag))
+                else _entry(vr, self._values(element))
                 for tag, hexadecimal, vr in _ROWS[level]
-                if tag in self.elements
+                if (element := self.elements.get(tag)) is not None
             }
         return known
+
+
+def _values_of(
+    vr: str, raw: bytes, charsets: tuple[str, ...], is_little_endian: bool
+) -> tuple[str, ...]:
+    return tuple(values_of(vr, raw, charsets, is_little_endian=is_little_endian))
+
+
+# Most values of an instance are those of the one before it: its series says how many
+# rows, its study whose it is.
+_SHARED: Final = lru_cache(_SHARED_VALUES)(_values_of)
+
+
+@lru_cache(_SHARED_VALUES)
+def _entry(vr: str, values: tuple[str, ...]) -> Json:
+    """Return an attribute's entry; it is shared, so nobody may change it."""
+    return values_json(vr, list(values))
 
 
 _ROWS: Final = {

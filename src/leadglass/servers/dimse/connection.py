@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, cast
 
 from leadglass.errors import PeerError
 from leadglass.wire.association import Association, Event, Fragment
@@ -61,6 +62,12 @@ class Connection:
         self.is_busy = False  # with a request; the session says so
         self._messages = Messages()
         self._events = self._forever()
+        # The short way into TLS; ``recv_into`` asks each time what it is given.
+        self._read: Callable[[memoryview], int] = (
+            partial(_read_tls, sock)
+            if isinstance(sock, ssl.SSLSocket)
+            else sock.recv_into
+        )
 
     # --- in -------------------------------------------------------------------
 
@@ -141,23 +148,25 @@ class Connection:
         """Wait for bytes; ``False``: the peer is gone, or was too slow."""
         sock = self._socket
         try:
-            # Must be armed again and again: the kernel drops it as it likes.
-            sock.setsockopt(socket.IPPROTO_TCP, TCP_QUICKACK, 1)
-            while count := sock.recv_into(self.association.space()):
-                # Before the look at what came: whole PDUs that mean nothing (after a
-                # release, say) are no life either.
-                if self._clock() > deadline:
-                    break
-                if self.association.filled(count):
-                    return True  # a whole PDU is there
+            while space := self.association.space():
+                # Must be armed again and again: the kernel drops it as it likes.
                 sock.setsockopt(socket.IPPROTO_TCP, TCP_QUICKACK, 1)
-            else:
-                return False
+                # HOT: TLS gives no more than a record of 16 KiB at a time.
+                while space and (count := self._read(space)):
+                    # Before the look at what came: whole PDUs that mean nothing
+                    # (after a release, say) are no life either.
+                    if self._clock() > deadline:
+                        self._time_out()
+                        return False
+                    if self.association.filled(count):
+                        return True  # a whole PDU is there
+                    space = space[count:]
+                if space:
+                    return False
         except TimeoutError:
-            pass
+            self._time_out()
         except (ssl.SSLError, OSError):
-            return False
-        self._time_out()
+            pass
         return False
 
     def _time_out(self) -> None:
@@ -218,3 +227,9 @@ class Connection:
             pass  # it is gone, which is what was wanted
         finally:
             self._socket.close()
+
+
+def _read_tls(sock: ssl.SSLSocket, space: memoryview) -> int:
+    """Receive what one TLS record has; 0: the peer has closed."""
+    # With a buffer, ``read`` returns a number; its annotation knows of bytes only.
+    return cast("int", sock.read(len(space), space))
