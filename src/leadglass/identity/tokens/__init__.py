@@ -1,0 +1,1 @@
+"""Programs: their bearer tokens; and how far users' roles reach."""
