@@ -16,6 +16,7 @@ from leadglass.access.scopes import EVERYTHING, Scope
 from leadglass.errors import Misconfigured
 
 __all__ = [
+    "SENDERS",
     "Address",
     "Decision",
     "Expectation",
@@ -36,6 +37,11 @@ class Kind(StrEnum):
     DEVICE = "device"  # by its certificate
     OPERATOR = "operator"  # by the operating system, or by a login
     EXCEPTION = "exception"  # by its address alone: a device without TLS
+    SERVICE = "service"  # by a bearer token: a program
+
+
+# Who sends instances under its own name, so that a scope can mean what it has sent.
+SENDERS = frozenset({Kind.DEVICE, Kind.EXCEPTION})
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +160,12 @@ class Rule:
         return any(address in network for network in self.networks)
 
     def scope_for(self, subject: Subject) -> Scope:
-        """Return the scope, what a device has sent itself said by its name."""
-        if subject.kind is Kind.OPERATOR:
-            return self.scope
-        return self.scope.of_device(subject.name)
+        """Return the scope, the subject's own said by its name.
+
+        A program of a device's name must not reach what that device has sent.
+        """
+        scope = self.scope.of_assignee(str(subject))
+        return scope.of_device(subject.name) if subject.kind in SENDERS else scope
 
 
 @dataclass(frozen=True, slots=True)

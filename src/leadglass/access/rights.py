@@ -16,8 +16,15 @@ class Right(StrEnum):
     IMPORT = "import"  # read instances from media
     ADMINISTER = "administer"  # devices, rules, keys
     AUDIT = "audit"  # read and prove the audit record
+    VIEW = "view"  # look at images: metadata, frames, rendered (PS3.18 §10.4)
+    BREAK_GLASS = "break_glass"  # reach one patient beyond one's scope, for a reason
+    REVIEW = "review"  # judge what others did by breaking the glass
 
 
 # What a device may be given. The others are acts of people, whom a certificate in
 # the hands of a machine does not name.
 DEVICE_RIGHTS = frozenset({Right.ECHO, Right.STORE, Right.FIND, Right.MOVE, Right.GET})
+
+# What a program with a token may be given: a device's, and what it reads unattended.
+# Never what changes who may do what, destroys, or needs a person to answer for it.
+PROGRAM_RIGHTS = DEVICE_RIGHTS | {Right.VIEW, Right.AUDIT}

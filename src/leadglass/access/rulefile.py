@@ -6,7 +6,8 @@
     name = "radiologists read"
     devices = ["WS1", "WS2"]     # by certificate
     exceptions = ["OLD-US"]      # devices without TLS, by address
-    operators = ["archivist"]
+    operators = ["archivist"]    # people, and users of the node's own system
+    services = ["viewer"]        # programs, by their token
     rights = ["find", "get"]
     from = ["10.4.0.0/24"]       # left out: commands on the node itself
     scope = "modality=CT,MR"     # left out: everything
@@ -15,7 +16,7 @@
 
     [[expect]]
     name = "the scanner cannot query"
-    device = "CT1"               # or exception, or operator
+    device = "CT1"               # or exception, operator, service
     right = "find"
     from = "10.4.0.7"            # left out: the node itself
     allowed = false
@@ -34,7 +35,7 @@ from typing import Any, TypeVar
 
 from leadglass.access.networks import Address, Network, parse_address, parse_network
 from leadglass.access.policy import Expectation, Kind, Rule, Subject, broken
-from leadglass.access.rights import DEVICE_RIGHTS, Right
+from leadglass.access.rights import DEVICE_RIGHTS, PROGRAM_RIGHTS, Right
 from leadglass.access.scopes import EVERYTHING, EVERYTHING_TEXT, Scope
 from leadglass.errors import Misconfigured
 
@@ -210,13 +211,20 @@ def _moment(value: Any) -> datetime:
 # ── tables ───────────────────────────────────────────────────────────────────
 
 _RULE_KEYS = (
-    *("name", "devices", "exceptions", "operators"),
+    *("name", "devices", "exceptions", "operators", "services"),
     *("rights", "from", "scope", "reason", "until"),
 )
 _SUBJECTS = {
     "device": Kind.DEVICE,
     "exception": Kind.EXCEPTION,
     "operator": Kind.OPERATOR,
+    "service": Kind.SERVICE,
+}
+# What may be given to whom; a person may be given all.
+_GIVABLE = {
+    Kind.DEVICE: DEVICE_RIGHTS,
+    Kind.EXCEPTION: DEVICE_RIGHTS,
+    Kind.SERVICE: PROGRAM_RIGHTS,
 }
 _EXPECT_KEYS = ("name", *_SUBJECTS, "right", "from", "allowed", "within")
 
@@ -235,12 +243,13 @@ def _rule(table: _Table) -> Rule | None:
         table.say("", 'rights is missing; write rights = ["find"]')
     rights = frozenset(table.take_all("rights", _right))
     machines = [each for each in subjects if each.kind is not Kind.OPERATOR]
-    if machines and (people := rights - DEVICE_RIGHTS):
+    givable = [_GIVABLE[each.kind] for each in machines]
+    if machines and (people := rights - frozenset.intersection(*givable)):
         given = ", ".join(sorted(people))
         table.say("rights", f"{given}: for operators only; give it in their own rule")
     networks = table.take_all("from", _network)
     if machines and not networks and not table.problems:
-        table.say("", 'devices need a network; write from = ["10.4.0.0/24"]')
+        table.say("", 'machines need a network; write from = ["10.4.0.0/24"]')
     scope = table.take("scope", _scope, EVERYTHING)
     reason = table.need("reason", _reason, "", '"why this rule exists"')
     not_after = table.take("until", _moment, None)

@@ -20,7 +20,8 @@ VALUES_MAX = 1_000
 VALUE_CHARACTERS_MAX = 194
 TEXT_CHARACTERS_MAX = VALUES_MAX * VALUE_CHARACTERS_MAX
 
-# In the scope of a device: what this device has sent. No device can be called so.
+# In the scope of a device: what this device has sent; no device can be called so. In
+# that of anybody: what is assigned to him.
 OWN = "own"
 
 # How "no restriction" is written; the empty text is more often a mistake.
@@ -35,6 +36,8 @@ FIELDS = {
     "patient_id": "patient_ids",
     "study_uid": "study_uids",
     "source": "sources",
+    "assigned_to": "assignees",
+    "patient_list": "patient_lists",
 }
 
 # What a value must be, in all fields or in one, and what is said if it is not: the
@@ -82,6 +85,8 @@ class Scope:
         patient_ids: Patient ID (0010,0020).
         study_uids: Study Instance UID (0020,000D).
         sources: Names of the devices that sent the instances, or `OWN`.
+        assignees: Whom the study is assigned to, as ``operator alice``, or `OWN`.
+        patient_lists: Names of lists of patients that the patient is on.
 
     Raises:
         Misconfigured: A value that no study can have; all of them at once.
@@ -94,6 +99,8 @@ class Scope:
     patient_ids: frozenset[str] = frozenset()
     study_uids: frozenset[str] = frozenset()
     sources: frozenset[str] = frozenset()
+    assignees: frozenset[str] = frozenset()
+    patient_lists: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         problems = [
@@ -152,6 +159,12 @@ class Scope:
         if OWN not in self.sources:
             return self
         return replace(self, sources=self.sources - {OWN} | {name})
+
+    def of_assignee(self, subject: str) -> "Scope":
+        """Return the scope with `OWN` among the assignees said as the subject."""
+        if OWN not in self.assignees:
+            return self
+        return replace(self, assignees=self.assignees - {OWN} | {subject})
 
     def is_within(self, other: "Scope") -> bool:
         """Whether ``other`` surely reaches every study that this scope reaches."""

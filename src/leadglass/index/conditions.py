@@ -16,7 +16,13 @@ from leadglass.dicom import matching
 from leadglass.dicom.attributes import BY_KEYWORD, BY_TAG
 from leadglass.dicom.matching import Match
 from leadglass.dicom.personname import PersonName
-from leadglass.index.tables import SOURCE, column_names, item_value
+from leadglass.index.tables import (
+    SOURCE,
+    assignment,
+    column_names,
+    item_value,
+    listed,
+)
 from leadglass.index.values import stored
 
 Condition = ColumnElement[bool]
@@ -271,6 +277,18 @@ def _fields(scope: Scope, study: FromClause) -> Iterator[Condition]:
     ):
         if values:
             yield study.c[name].in_(sorted(values))
+    if scope.assignees:
+        yield study.c.study_instance_uid.in_(
+            select(assignment.c.study_uid).where(
+                assignment.c.assignee.in_(sorted(scope.assignees))
+            )
+        )
+    if scope.patient_lists:
+        yield study.c.patient_id.in_(
+            select(listed.c.patient_id).where(
+                listed.c.name.in_(sorted(scope.patient_lists))
+            )
+        )
     if scope.referring_physicians:
         columns = [study.c[name] for name in column_names(_REFERRING)]
         yield _any(

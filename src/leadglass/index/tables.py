@@ -224,3 +224,18 @@ TABLES: Mapping[Level, Table] = MappingProxyType(
         Level.IMAGE: instance,
     }
 )
+
+# Not of images: what scopes name (see ``lists``).
+assignment = Table(
+    "study_assignment",
+    metadata,
+    Column("assignee", Text, primary_key=True),
+    Column("study_uid", Text, primary_key=True),
+)
+
+listed = Table(
+    "patient_listed",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("patient_id", Text, primary_key=True),
+)

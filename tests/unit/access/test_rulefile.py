@@ -114,7 +114,7 @@ def test_the_rules_of_devices_are_put_to_the_test_too() -> None:
         ('["10.4.0.0/24"]', '["0.0.0.0/0"]', "line 7: .*wider than anybody's"),
         ('["10.4.0.0/24"]', "[]", r"line 7: .*write a list"),
         ('["10.4.0.0/24"]', '"10.4.0.0/24"', r"line 7: .*write a list"),
-        ('from = ["10.4.0.0/24"]', "", r"line 2: .*devices need a network"),
+        ('from = ["10.4.0.0/24"]', "", r"line 2: .*machines need a network"),
         ("modality=CT,MR", "modality=ct", "line 8: .*capitals"),
         ("modality=CT,MR", "", "line 8: .*empty"),
         ('"ward round"', '""', "line 9: .*write a text"),
