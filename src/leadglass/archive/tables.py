@@ -35,5 +35,6 @@ emergency = Table(
     Column("reviewed_us", BigInteger, index=True),
     Column("reviewer", Text),
     Column("verdict", Text),
+    Column("note", Text),
     Index("ix_emergency_name", "name", "ends_us"),
 )

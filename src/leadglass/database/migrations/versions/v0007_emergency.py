@@ -30,6 +30,7 @@ def upgrade() -> None:
         sa.Column("reviewed_us", sa.BigInteger()),
         sa.Column("reviewer", sa.Text()),
         sa.Column("verdict", sa.Text()),
+        sa.Column("note", sa.Text()),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_emergency")),
     )
     # Asked at every decision about a person: what stands for whom.
