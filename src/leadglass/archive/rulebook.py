@@ -3,14 +3,14 @@
 import hashlib
 import logging
 import threading
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from leadglass.access.policy import Kind, Rule, Subject
+from leadglass.access.policy import SENDERS, Rule, Subject
 from leadglass.access.rights import Right
 from leadglass.access.rulefile import RuleFile
+from leadglass.archive.people import PeopleRules
 from leadglass.errors import Misconfigured
 from leadglass.identity.devices import Devices
 
@@ -25,8 +25,14 @@ _NOTHING: Final = RuleFile.parse("")
 class RuleBook:
     """Answers ``Gate``; knows the rule file and notices when it changes."""
 
-    def __init__(self, path: Path, devices: Devices, operator: Subject) -> None:
-        """Read the rule file, if there is one.
+    def __init__(
+        self,
+        path: Path,
+        devices: Devices,
+        operator: Subject,
+        people: PeopleRules | None = None,
+    ) -> None:
+        """Read the rule file, if there is one; without ``people`` nobody has a role.
 
         Raises:
             Misconfigured: It has problems, or an expectation does not hold: all
@@ -34,6 +40,7 @@ class RuleBook:
         """
         self._path = path
         self._devices = devices
+        self._people = people
         # Who can read the master key can do all this without asking us; so the
         # rule is said, and everything that is done by it is on the record.
         self._own = Rule(
@@ -50,8 +57,9 @@ class RuleBook:
 
     def rules(self, subject: Subject) -> tuple[Rule, ...]:
         """Return the rules that may concern a subject now."""
-        if subject.kind is Kind.OPERATOR:
-            return (self._own, *self._file.rules)
+        if subject.kind not in SENDERS:
+            people = () if self._people is None else self._people(subject)
+            return (self._own, *people, *self._file.rules)
         return (*self._devices.rules_for(subject), *self._file.rules)
 
     @property
@@ -87,13 +95,14 @@ class RuleBook:
 
     def _checked(self, text: str) -> RuleFile:
         file = RuleFile.parse(text, name=self._path.name) if text else _NOTHING
-        device_rules: Iterable[tuple[Rule, ...]] = (
-            self._devices.register().rules.values()
-        )
-        file.check(
-            tuple(rule for rules in device_rules for rule in rules), datetime.now(UTC)
-        )
+        file.check(self.registered(), datetime.now(UTC))
         return file
+
+    def registered(self) -> tuple[Rule, ...]:
+        """Return the rules of everybody who is registered: devices, users, tokens."""
+        device_rules = self._devices.register().rules.values()
+        people = () if self._people is None else self._people.all()
+        return (*(rule for rules in device_rules for rule in rules), *people)
 
     def _look(self) -> object:
         try:
