@@ -101,6 +101,9 @@ COMMON: Final = (
 GROUPS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "devices": "the devices that may speak to this node",
+        "users": "the people who may log in",
+        "tokens": "the programs that come in by a bearer token",
+        "rules": "who may do what",
         "studies": "what the archive holds",
         "quarantine": "instances that were kept aside",
         "audit": "the record of everything that happened",
@@ -134,6 +137,16 @@ _DEVICE_KEYS = (
     "name", "status", "ae_titles", "networks", "rights", "scope", "destination",
     "has_tls", "enrolled_at", "renewed_at", "not_after", "certificate",
     "unsafe_plaintext", "revocation",
+)  # fmt: skip
+_USER = _operand("name", "name to log in with")
+_ROLE = (
+    "role: administrator, radiologist, technologist, referring, privacy; may be several"
+)
+_USER_SCOPE = _option("--scope", "TEXT", "which studies the roles reach")
+_TOKEN = _operand("name", "name of the program")
+_TOKEN_KEYS = (
+    "name", "status", "role", "scope", "networks", "created_at", "not_after",
+    "used_at", "revoked_at",
 )  # fmt: skip
 _STUDY_KEYS = ("studies", "series", "instances", "archive", "items")
 _READY_KEYS = (
@@ -299,6 +312,120 @@ _DEVICES: Final = (
         handler="devices:revoke",
         arguments=(_DEVICE, _REASON_NEEDED),
         answer=("device",),
+    ),
+)
+
+_PEOPLE: Final = (
+    Command(
+        name="users add",
+        help="add a person, who enrols with the one-time secret that is printed",
+        details="Administrators see no images; referring physicians see what is "
+        "assigned to them, and what --scope names.",
+        handler="users:add",
+        arguments=(
+            _USER,
+            _many("--role", "ROLE", _ROLE, required=True),
+            _USER_SCOPE,
+            _option("--display-name", "TEXT", "how people call the person"),
+        ),
+        answer=("user", "one_time_secret"),
+    ),
+    Command(
+        name="users list",
+        help="list the users",
+        handler="users:list_all",
+        answer=("users", "active", "items"),
+    ),
+    Command(
+        name="users change",
+        help="give a user other roles or another scope; open sessions end",
+        details="What is not named stays. Roles that are named replace the old ones.",
+        handler="users:change",
+        arguments=(_USER, _many("--role", "ROLE", _ROLE), _USER_SCOPE, _REASON),
+        answer=("user",),
+    ),
+    Command(
+        name="users disable",
+        help="shut a user out at once, with sessions and break-glass access",
+        handler="users:disable",
+        arguments=(_USER, _REASON_NEEDED),
+        answer=("user",),
+    ),
+    Command(
+        name="users enable",
+        help="let a disabled user come again",
+        handler="users:enable",
+        arguments=(_USER, _REASON),
+        answer=("user",),
+    ),
+    Command(
+        name="users reset",
+        help="take password and second factor from a user, who enrols anew",
+        handler="users:reset",
+        arguments=(_USER, _REASON),
+        answer=("user", "one_time_secret"),
+    ),
+    Command(
+        name="users unlock",
+        help="let a user try again who was locked after failures",
+        handler="users:unlock",
+        arguments=(_USER,),
+        answer=("user",),
+    ),
+    Command(
+        name="tokens add",
+        help="let a program in by a bearer token, which is printed once",
+        details="Without --from it works from private networks only. A name is "
+        "never given again.",
+        handler="tokens:add",
+        arguments=(
+            _TOKEN,
+            _option(
+                "--role",
+                "ROLE",
+                "role: service, radiologist, technologist, referring, privacy",
+                required=True,
+            ),
+            _option("--scope", "TEXT", "which studies the role reaches"),
+            _many(
+                "--from",
+                "CIDR",
+                "network or address that it comes from; may be several",
+                dest="networks",
+            ),
+            _option(
+                "--for",
+                "DAYS",
+                "how long it works: 1 to 366 days, 90 unless said",
+                dest="days",
+                type=int,
+            ),
+        ),
+        answer=("token", *_TOKEN_KEYS),
+    ),
+    Command(
+        name="tokens list",
+        help="list the tokens: who has one, what it is good for, when it was used",
+        handler="tokens:list_all",
+        answer=("tokens", "standing", "items"),
+    ),
+    Command(
+        name="tokens revoke",
+        help="refuse a token from its next request on",
+        handler="tokens:revoke",
+        arguments=(_TOKEN, _REASON_NEEDED),
+        answer=_TOKEN_KEYS,
+    ),
+    Command(
+        name="rules test",
+        help="put the expectations of the rule file to all rules",
+        details="Those of devices, users and tokens too. Exit code 2 if one does not "
+        "hold.",
+        handler="rules:test",
+        arguments=(
+            _option("--file", "FILE", "another rule file, before it is put in place"),
+        ),
+        answer=("rules", "expectations", "failed", "items"),
     ),
 )
 
@@ -539,4 +666,4 @@ _KEYS: Final = (
     ),
 )
 
-COMMANDS: Final = (*_NODE, *_DEVICES, *_ARCHIVE, *_AUDIT, *_KEYS)
+COMMANDS: Final = (*_NODE, *_DEVICES, *_PEOPLE, *_ARCHIVE, *_AUDIT, *_KEYS)
