@@ -67,6 +67,22 @@ class BlobWriter(Protocol):
             Unavailable: The store cannot take it; nothing was kept.
         """
 
+    def room(self, length: int) -> memoryview | None:
+        """Return where the next bytes may be laid instead of written, if anywhere.
+
+        What is laid there counts when ``laid`` says so; nothing else may come
+        between the two.
+
+        Raises:
+            Unavailable: The store cannot take it; nothing was kept.
+        """
+        del length
+        return None
+
+    def laid(self, length: int) -> None:
+        """Take the first bytes of the last ``room`` as written."""
+        del length  # who gives no room has nothing to take
+
     def commit(self) -> None:
         """Make the blob durable and readable; unsettled until ``settle``.
 

@@ -409,25 +409,43 @@ class FolderWriter(BlobWriter):
         view, at = memoryview(data), 0
         while at < len(view):
             if self._filled == _GATHERED_BYTES:
-                self._write_blocks()
+                self._write_whole_blocks()
             end = min(len(view), at + _GATHERED_BYTES - self._filled)
             filled = self._filled + end - at
             self._gathered[self._filled : filled] = view[at:end]
             self._filled = filled
             at = end
 
-    def _write_blocks(self) -> None:
-        """Write what is gathered, up to whole blocks: the last is filled with zeros."""
+    def room(self, length: int) -> memoryview | None:
+        """Return a part of what is gathered, so that nothing is copied there."""
+        self._check_open()
+        assert self._gathered is not None  # it goes when the file does
+        if self._filled + length > _GATHERED_BYTES:
+            self._write_whole_blocks()
+        if self._filled + length > _GATHERED_BYTES:
+            return None
+        return self._gathered[self._filled : self._filled + length]
+
+    def laid(self, length: int) -> None:
+        """Keep what was laid there."""
+        self._filled += length
+
+    def _write_whole_blocks(self) -> None:
+        """Write what is gathered and fills blocks; keep the rest, less than one."""
         assert self._gathered is not None
-        end = -(-self._filled // BLOCK_BYTES) * BLOCK_BYTES
-        self._gathered[self._filled : end] = bytes(end - self._filled)
+        end = self._filled // BLOCK_BYTES * BLOCK_BYTES
+        self._write_blocks(end)
+        self._gathered[: self._filled - end] = self._gathered[end : self._filled]
+        self._filled -= end
+
+    def _write_blocks(self, length: int) -> None:
+        assert self._gathered is not None
         try:
-            self._disk.write_blocks(self._file, self._gathered[:end])
+            self._disk.write_blocks(self._file, self._gathered[:length])
         except OSError as error:
             self.abandon()
             raise unavailable(error) from error
-        self._written += self._filled
-        self._filled = 0
+        self._written += length
 
     def _write_rest(self) -> None:
         """Write what is left, and cut off what it was filled up with.
@@ -440,10 +458,12 @@ class FolderWriter(BlobWriter):
         if self._written + self._filled <= _CACHED_BYTES_MAX:
             self._disk.write(self._file, self._gathered[: self._filled])
         elif self._filled:
-            is_even = not self._filled % BLOCK_BYTES
-            self._write_blocks()
-            if not is_even:
-                self._disk.cut(self._file, self._written)
+            padding = -self._filled % BLOCK_BYTES
+            length = self._filled + padding
+            self._gathered[self._filled : length] = bytes(padding)
+            self._write_blocks(length)
+            if padding:
+                self._disk.cut(self._file, self._written - padding)
 
     def commit(self) -> None:
         """File sync, rename, directory sync: in this order."""

@@ -338,8 +338,7 @@ class _SealedWriter(BlobWriter):
         self._buffers = buffers
         self._pair: tuple[memoryview, memoryview] | None = buffers.take()
         self._plain, self._out = self._pair
-        self._out[: len(head)] = head
-        self._head = len(head)  # goes out with the first segment, in one write
+        self._head = head  # goes out with the first segment, in one write
         self._room, self._room_next = layout.first_room, layout.room
         self._filled = 0
         self._number = 0
@@ -373,13 +372,19 @@ class _SealedWriter(BlobWriter):
         self._inner.abandon()
 
     def _seal(self, plain: memoryview, *, is_last: bool) -> None:
-        head, self._head = self._head, 0
-        out = self._out[: head + len(plain) + TAG_BYTES]
+        head, self._head = self._head, b""
+        length = len(head) + len(plain) + TAG_BYTES
         try:
+            room = self._inner.room(length)
+            out = self._out[:length] if room is None else room
+            out[: len(head)] = head
             self._stream.seal_into(
-                self._number, is_last=is_last, data=plain, out=out[head:]
+                self._number, is_last=is_last, data=plain, out=out[len(head) :]
             )
-            self._inner.write(out)
+            if room is None:
+                self._inner.write(out)
+            else:
+                self._inner.laid(length)
         except BaseException:
             self.abandon()
             raise
