@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 
 import pytest
 
@@ -11,15 +12,17 @@ from leadglass.access.roles import (
     CLINICAL_RIGHTS,
     HOUSE_NETWORKS,
     ROLES,
+    Role,
     check_person,
     check_program,
     role_named,
     rules_of_person,
     rules_of_program,
 )
-from leadglass.access.scopes import EVERYTHING, Scope
+from leadglass.access.scopes import EVERYTHING, FIELDS, Scope
 from leadglass.errors import Misconfigured
 
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "roles.md"
 ALICE = Subject(Kind.OPERATOR, "alice")
 VIEWER = Subject(Kind.SERVICE, "viewer")
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -157,3 +160,23 @@ def test_a_program_does_not_reach_what_a_device_of_its_name_sent() -> None:
 def test_a_role_is_looked_up_by_its_name() -> None:
     for role in GIVEN:
         assert role_named(role.name) is role
+
+
+@pytest.mark.parametrize("role", ROLES.values(), ids=lambda role: role.name)
+def test_the_page_says_what_the_table_says(role: Role) -> None:
+    page = PAGE.read_text("utf-8")
+    rights = ", ".join(sorted(role.rights))
+    assert f"| `{role.name}` | {role.title} | {rights} |" in page
+    (row,) = (line for line in page.split("\n") if line.startswith(f"| `{role.name}`"))
+    assert ("alone" in row) is role.stands_alone
+    assert ("programs only" in row) is not role.is_for_people
+    assert ("assigned to the holder" in row) is role.is_own_only
+    assert ("gives nothing yet" in row) is bool(role.not_yet)
+
+
+def test_the_page_names_every_field_of_a_scope() -> None:
+    page = PAGE.read_text("utf-8")
+    assert all(f"`{key}`" in page for key in FIELDS)
+    assert all(
+        f"`{right}`" in page for right in set(Right) - CLINICAL_RIGHTS - PROGRAM_RIGHTS
+    )
