@@ -57,6 +57,9 @@ TOGETHER_MAX = 500
 # What is opened: to find and look, not to take away.
 RIGHTS = frozenset({Right.FIND, Right.VIEW})
 
+# What a column of the database holds; a URL may bring any number.
+_NUMBER_MAX = (1 << 63) - 1
+
 _COLUMN = emergency.c
 
 
@@ -308,7 +311,7 @@ class Emergencies:
         """
         self.parts.require(caller, Right.REVIEW, "review break-glass access")
         note = note.strip()
-        if not 0 < len(note) <= NOTE_CHARACTERS_MAX:
+        if not 0 < len(note) <= NOTE_CHARACTERS_MAX or not note.isprintable():
             raise BadData(f"note: say why, in 1 to {NOTE_CHARACTERS_MAX} characters")
         actor, now = self.parts.actor(caller), self.clock()
 
@@ -401,6 +404,8 @@ def _standing(
 
 
 def _find(connection: Connection, number: int) -> Emergency | None:
+    if not 0 < number <= _NUMBER_MAX:
+        return None
     rows = connection.execute(select(emergency).where(_COLUMN.id == number))
     row = rows.mappings().one_or_none()
     return None if row is None else _of(row)

@@ -276,7 +276,15 @@ def test_what_still_stands_is_not_signed(glass: Emergencies, clock: Clock) -> No
     glass.sign(caller("paul"), given.id, Verdict.JUSTIFIED, "all well")
 
 
-@pytest.mark.parametrize("note", ["", "  ", "x" * 501])
+@pytest.mark.parametrize("number", [-1, 0, 1 << 63, 1 << 4096])
+def test_a_number_that_cannot_be_is_none(glass: Emergencies, number: int) -> None:
+    with pytest.raises(NotFound):
+        glass.stop(caller("paul"), number)
+    with pytest.raises(NotFound):
+        glass.sign(caller("paul"), number, Verdict.JUSTIFIED, "all well")
+
+
+@pytest.mark.parametrize("note", ["", "  ", "x" * 501, "a\x1b[2J", "\ud800"])
 def test_a_review_says_why(glass: Emergencies, note: str) -> None:
     with pytest.raises(BadData, match="note"):
         glass.sign(caller("paul"), over(glass).id, Verdict.JUSTIFIED, note)
