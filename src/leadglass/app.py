@@ -21,9 +21,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self, TypeVar
@@ -31,10 +33,14 @@ from typing import Final, Protocol, Self, TypeVar
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from leadglass import __version__
-from leadglass.access.policy import Kind, Subject
+from leadglass.access.policy import Kind, Rule, Subject
+from leadglass.archive.accounts import Accounts
+from leadglass.archive.bearer import Bearer
 from leadglass.archive.caller import Caller, Gate
+from leadglass.archive.callers import Certified
 from leadglass.archive.doors import Doorkeeper
 from leadglass.archive.echo import Echo
+from leadglass.archive.emergency import Emergencies
 from leadglass.archive.erase import Erase
 from leadglass.archive.exporting import Exporter
 from leadglass.archive.fetch import Fetch
@@ -42,15 +48,17 @@ from leadglass.archive.find import Find
 from leadglass.archive.importing import Importer
 from leadglass.archive.ingest import Ingest
 from leadglass.archive.parts import Parts, Room
+from leadglass.archive.people import PeopleRules
 from leadglass.archive.rebuild import Rebuild
 from leadglass.archive.recovery import Recovered, recover
 from leadglass.archive.register import Registrar
 from leadglass.archive.rulebook import RuleBook
 from leadglass.archive.verify import Verify
+from leadglass.archive.visit import Visits
 from leadglass.audit.builders import Events
 from leadglass.audit.builders import Node as NodeName
 from leadglass.audit.log import AuditLog
-from leadglass.config import Config
+from leadglass.config import Config, Https
 from leadglass.database.engine import Database
 from leadglass.database.revision import is_current
 from leadglass.dicom.aetitle import AETitle
@@ -60,11 +68,27 @@ from leadglass.errors import LeadglassError, Misconfigured, Unavailable
 from leadglass.identity.administrators import FIRST_NAME, Administrators
 from leadglass.identity.authority import Authority
 from leadglass.identity.devices import Devices
+from leadglass.identity.people.known import NoList, Sha1List
+from leadglass.identity.people.login import Stores
+from leadglass.identity.people.passkeys import Passkeys, RelyingParty
+from leadglass.identity.people.passwords import Passwords
+from leadglass.identity.people.secondfactor import SecondFactors
+from leadglass.identity.people.sessions import Limits as SessionLimits
+from leadglass.identity.people.sessions import Sessions
+from leadglass.identity.people.tickets import Tickets
 from leadglass.index.index import Index
 from leadglass.pixels.transcode import Transcoder
+from leadglass.servers.dicomweb.qido import Search
+from leadglass.servers.dicomweb.storing import Store
+from leadglass.servers.dicomweb.table import table
 from leadglass.servers.dimse.connection import Timeouts
 from leadglass.servers.dimse.retrieve import Outgoing
 from leadglass.servers.dimse.server import DimseServer, UseCases
+from leadglass.servers.http.authentication import Judge, Proof, authenticators
+from leadglass.servers.http.guard import Guard
+from leadglass.servers.http.limits import HttpLimits
+from leadglass.servers.http.routes import Route
+from leadglass.servers.http.server import HttpServer
 from leadglass.servers.tls import Contexts, Credentials
 from leadglass.vault.folder import FolderBlobs
 from leadglass.vault.keys import (
@@ -87,6 +111,8 @@ _SIGNAL_LOOK_S: Final = 0.5
 # Objects made before the collector looks for cycles; what an instance makes has none
 # and is freed at once, so looking after every 700 finds nothing, 20 times an instance.
 _COLLECT_AFTER: Final = 50_000
+# The port that browsers leave out of an address.
+_HTTPS_PORT: Final = 443
 
 
 class _Closable(Protocol):
@@ -272,7 +298,6 @@ class Node:
         )
         operator = Subject(Kind.OPERATOR, _user_name())
         self.operator = Caller(operator, address=None)
-        self.rulebook = RuleBook(layout.rules, self.devices, operator)
         self.parts = Parts(
             database=self.database,
             index=Index(),
@@ -280,12 +305,25 @@ class Node:
             events=Events(NodeName(name, self.title.text, str(config.listen.host))),
             blobs=SealedBlobs(folder, self.keyring),
             keyring=self.keyring,
-            gate=Gate(self.rulebook.rules),
+            # The rules need the registers, which need the parts: asked only later.
+            gate=Gate(self._rules),
             room=Room(config.home, config.storage.free_bytes_min),
             limits=config.limits,
         )
         self._later(self.parts)
+        self.accounts = Accounts.of(self.parts)
+        self.sessions = Sessions(_session_limits(config.https))
+        self.people = PeopleRules(
+            self.database,
+            self.accounts.users,
+            self.accounts.scopes,
+            self.accounts.tokens,
+        )
+        self.rulebook = RuleBook(layout.rules, self.devices, operator, self.people)
         self._use_cases()
+
+    def _rules(self, subject: Subject) -> tuple[Rule, ...]:
+        return self.rulebook.rules(subject)
 
     def _use_cases(self) -> None:
         parts, config = self.parts, self.config
@@ -305,6 +343,26 @@ class Node:
             takes=self._takes,
         )
         self.exporter = Exporter(self.fetch, config.media)
+        self.emergencies = Emergencies(parts)
+
+    def login_stores(self, origins: tuple[str, ...]) -> Stores:
+        """Return what a login needs; ``origins`` are our names as browsers see them.
+
+        Raises:
+            Misconfigured: The list of known passwords cannot be used, or the node has
+                no host name that passkeys could be for.
+        """
+        path = self.config.password_list
+        known = NoList() if path is None else self._later(Sha1List(path))
+        return Stores(
+            users=self.accounts.users,
+            passwords=Passwords(known),
+            factors=SecondFactors(),
+            passkeys=Passkeys(RelyingParty(self.config.relying_party, origins)),
+            lockout=self.accounts.lockout,
+            tickets=Tickets(),
+            sessions=self.sessions,
+        )
 
     @property
     def private_roots(self) -> tuple[str, ...]:
@@ -395,6 +453,14 @@ def _master_key_text(config: Config) -> str:
             return f"the systemd credential {config.keys.credential}"
 
 
+def _session_limits(https: Https) -> SessionLimits:
+    return SessionLimits(
+        idle=timedelta(seconds=https.session_idle_timeout_s),
+        absolute=timedelta(seconds=https.session_timeout_s),
+        fresh=timedelta(seconds=https.session_fresh_s),
+    )
+
+
 def _user_name() -> str:
     """Return who the operating system says is at the command line."""
     try:
@@ -413,11 +479,13 @@ class Ready:
     Attributes:
         dimse: DICOM over TLS.
         unsafe_plaintext: DICOM without TLS, for named exceptions; ``None``: none.
+        https: HTTPS; ``None``: none.
         recovered: What the start finished of what a crash had cut off.
     """
 
     dimse: tuple[str, int]
     unsafe_plaintext: tuple[str, int] | None
+    https: tuple[str, int] | None
     recovered: Recovered
 
 
@@ -448,7 +516,8 @@ def serve(
     contexts.server()  # whatever is wrong with it is wrong before we listen
     doorkeeper = Doorkeeper(parts, node.devices, node.title)
     parts.record(parts.events.application_started(__version__))
-    with Transcoder(config.pixels, config.limits) as transcoder:
+    with ExitStack() as stack:
+        transcoder = stack.enter_context(Transcoder(config.pixels, config.limits))
         server = DimseServer(
             settings=config.dimse,
             use_cases=UseCases(node.echo, node.ingest, node.find, node.fetch),
@@ -466,28 +535,107 @@ def serve(
             private_roots=node.private_roots,
         )
         jobs = Jobs(node, doorkeeper)
-        try:
-            dimse = server.listen_tls((str(config.listen.host), config.listen.port))
-            unsafe = config.unsafe_plaintext_listen
-            plaintext = (
-                None
-                if unsafe is None
-                else server.listen_unsafe_plaintext((str(unsafe.host), unsafe.port))
-            )
-            jobs.start()
-            # What is here now stays: the collector need not look at it again.
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(_COLLECT_AFTER)
-            on_ready(Ready(dimse, plaintext, recovered))
-            # The kernel may give a signal to any thread; Python acts on it in this
-            # one, and only when it is awake.
-            while not stopping.wait(_SIGNAL_LOOK_S):
-                pass
-        finally:
-            server.stop()
-            jobs.stop()
+        # Undone in reverse: HTTPS ends, then DIMSE, then what tells of both.
+        stack.callback(jobs.stop)
+        stack.callback(server.stop)
+        dimse = server.listen_tls((str(config.listen.host), config.listen.port))
+        unsafe = config.unsafe_plaintext_listen
+        plaintext = (
+            None
+            if unsafe is None
+            else server.listen_unsafe_plaintext((str(unsafe.host), unsafe.port))
+        )
+        web = _listen_https(node, contexts, doorkeeper, stack)
+        jobs.start()
+        # What is here now stays: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_COLLECT_AFTER)
+        on_ready(Ready(dimse, plaintext, web, recovered))
+        # The kernel may give a signal to any thread; Python acts on it in this
+        # one, and only when it is awake.
+        while not stopping.wait(_SIGNAL_LOOK_S):
+            pass
     parts.record(parts.events.application_stopped("asked to stop"))
+
+
+def _listen_https(
+    node: Node, contexts: Contexts, doorkeeper: Doorkeeper, stack: ExitStack
+) -> tuple[str, int] | None:
+    """Open HTTPS, if it is wanted, until the stack ends; return where it listens."""
+    listen = node.config.https_listen
+    if listen is None:
+        return None
+    https = node.config.https
+    limits = _http_limits(https)
+    # Bodies that come in wait at their clients' pace: never in the threads that
+    # answer. The listener ends first, so that nothing waits for them.
+    requests = stack.enter_context(ThreadPoolExecutor(limits.requests_max, "https"))
+    bodies = stack.enter_context(ThreadPoolExecutor(limits.streams_max, "bodies"))
+    parts, knocks = node.parts, doorkeeper.knocks
+    judges: dict[Proof, Judge] = {
+        Proof.BEARER: Bearer(parts, node.accounts.tokens, knocks),
+        Proof.SESSION: Visits(parts, node.sessions, knocks),
+        Proof.CERTIFICATE: Certified(parts, node.devices, knocks),
+    }
+
+    def guard(address: tuple[str, int]) -> Guard:
+        return Guard(
+            web_routes(node, bodies),
+            authenticators(judges),
+            parts.require,
+            origins=origins(node.config.tls.node_names, address[1]),
+            limits=limits,
+            executor=requests,
+            stranger=knocks.count,
+        )
+
+    server = HttpServer(
+        guard,
+        contexts.https,
+        (str(listen.host), listen.port),
+        limits,
+        https.stop_timeout_s,
+    )
+    stack.callback(server.close)
+    return server.start().address
+
+
+def web_routes(node: Node, bodies: ThreadPoolExecutor) -> tuple[Route, ...]:
+    """Return all that HTTPS offers; ``bodies`` are the threads of what comes in."""
+    services = (
+        *Search(node.find).routes(),
+        *Store(node.ingest, bodies, node.config.https.stored_bytes_max).routes(),
+    )
+    return tuple(table(services, partial(_look, node)))
+
+
+def _look(node: Node) -> None:
+    """Make sure that the database answers."""
+    with node.database.read():
+        pass
+
+
+def origins(names: tuple[str, ...], port: int) -> tuple[str, ...]:
+    """Return by which origins clients know a node of these names (RFC 6454 §6.1)."""
+    hosts = (f"[{name}]" if ":" in name else name.lower() for name in names)
+    shown = "" if port == _HTTPS_PORT else f":{port}"
+    return tuple(f"https://{host}{shown}" for host in hosts)
+
+
+def _http_limits(https: Https) -> HttpLimits:
+    return HttpLimits(
+        head_s=https.head_timeout_s,
+        idle_s=https.idle_timeout_s,
+        receive_s=https.transfer_timeout_s,
+        send_s=https.transfer_timeout_s,
+        connections_max=https.connection_count_max,
+        connections_per_address_max=https.connection_count_per_address_max,
+        requests_max=https.request_count_max,
+        streams_max=https.stream_count_max,
+        requests_per_s_max=https.request_count_per_s_max,
+        burst=2 * https.request_count_per_s_max,
+    )
 
 
 def _credentials(authority: Authority) -> Credentials:
@@ -526,6 +674,7 @@ class Jobs:
             _Job(settings.reload_interval_s, node.keyring.reload_if_changed),
             _Job(settings.reload_interval_s, self._reload_rules),
             _Job(settings.reload_interval_s, doorkeeper.knocks.tell),
+            _Job(settings.reload_interval_s, node.emergencies.expire),
             _Job(settings.sweep_interval_s, node.recover),
             _Job(settings.expiry_interval_s, self._expire),
         )

@@ -150,6 +150,22 @@ def _plaintext_address(text: str) -> str | None:
     return problem
 
 
+def _address_or_none(text: str) -> str | None:
+    return _address(text) if text else None
+
+
+def _host_name_or_none(text: str) -> str | None:
+    # WebAuthn §5.1.2: a relying party is a domain, never an address.
+    label = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+    if text and (
+        len(text) > 253
+        or not re.fullmatch(rf"{label}(\.{label})*", text)
+        or re.fullmatch(r"[0-9.]+", text)
+    ):
+        return "write a host name, as pacs.example; browsers take no address"
+    return None
+
+
 def _absolute_path(text: str) -> str | None:
     if "\0" in text or (text and not Path(text).is_absolute()):
         return "write the whole path, beginning with /"
@@ -326,6 +342,113 @@ class Dimse:
         "On SIGTERM, what is in flight gets this long to end before it is aborted.",
         low=0,
         high=600,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Https:
+    """The HTTPS listener (DICOMweb), what one client may take of it, and sessions."""
+
+    listen: str = _setting(
+        "127.0.0.1:8443",
+        "Address and port of HTTPS; IPv6 in brackets; port 0 takes a free one; empty: "
+        "no HTTPS. Clients must call it by one of tls.node_names.",
+        check=_address_or_none,
+    )
+    connection_count_max: int = _setting(
+        512,
+        "Connections at the same time; each costs about 100 KB. More are closed at "
+        "once.",
+        low=1,
+        high=10_000,
+    )
+    connection_count_per_address_max: int = _setting(
+        64,
+        "Connections from one address at the same time.",
+        low=1,
+        high=10_000,
+    )
+    request_count_max: int = _setting(
+        32,
+        "Requests at work at the same time; each may hold a thread.",
+        low=1,
+        high=256,
+    )
+    stream_count_max: int = _setting(
+        64,
+        "Bodies on their way in or out at the same time, at the client's pace; each "
+        "may hold some MB, and a thread on its way in.",
+        low=1,
+        high=512,
+    )
+    request_count_per_s_max: float = _setting(
+        3000.0,
+        "Requests from one address, in the long run; twice as many may come at once. "
+        "A viewer that scrolls asks for some hundred frames a second.",
+        low=1,
+        high=1_000_000,
+    )
+    head_timeout_s: float = _setting(
+        10.0,
+        "The TLS handshake, and the head of a request, must end within this time.",
+        low=1,
+        high=120,
+    )
+    idle_timeout_s: float = _setting(
+        30.0,
+        "How long a connection may rest between two requests.",
+        low=1,
+        high=3600,
+    )
+    transfer_timeout_s: float = _setting(
+        60.0,
+        "A client that neither sends nor takes a byte of a body for this long is cut "
+        "off.",
+        low=1,
+        high=3600,
+    )
+    stored_bytes_max: int = _setting(
+        64 * GiB,
+        "The longest body of one request that stores (STOW-RS); it streams, and each "
+        "object in it is judged by limits.object_bytes_max.",
+        low=MiB,
+        high=1024 * GiB,
+    )
+    stop_timeout_s: float = _setting(
+        30.0,
+        "On SIGTERM, requests at work get this long to end before they are cut off.",
+        low=0,
+        high=600,
+    )
+    session_idle_timeout_s: float = _setting(
+        900.0,
+        "A session that is not used for this long ends: a screen that was left.",
+        low=120,
+        high=DAY_S,
+    )
+    session_timeout_s: float = _setting(
+        12 * HOUR_S,
+        "A session ends so long after the login, used or not: a shift.",
+        low=300,
+        high=7 * DAY_S,
+    )
+    session_fresh_s: float = _setting(
+        300.0,
+        "So long after a proof, what is dangerous needs no new one.",
+        low=30,
+        high=HOUR_S,
+    )
+    password_list: str = _setting(
+        "",
+        "The file of known passwords that nobody may choose, as Have I Been Pwned "
+        "publishes it (SHA-1, sorted). Empty: none.",
+        check=_absolute_path,
+    )
+    relying_party: str = _setting(
+        "",
+        "The host name that passkeys are for; it cannot be changed later without "
+        "making all of them anew. Empty: the first host name of tls.node_names.",
+        check=_host_name_or_none,
     )
 
 
@@ -515,6 +638,7 @@ SECTIONS: Mapping[str, type] = MappingProxyType(
         "node": Node,
         "keys": Keys,
         "dimse": Dimse,
+        "https": Https,
         "tls": Tls,
         "limits": Limits,
         "storage": Storage,
@@ -684,6 +808,7 @@ class Config:
     node: Node = field(default_factory=Node)
     keys: Keys = field(default_factory=Keys)
     dimse: Dimse = field(default_factory=Dimse)
+    https: Https = field(default_factory=Https)
     tls: Tls = field(default_factory=Tls)
     limits: Limits = field(default_factory=Limits)
     storage: Storage = field(default_factory=Storage)
@@ -758,6 +883,7 @@ class Config:
                     f"dimse.{key}: more than dimse.association_count_max; "
                     "lower it or raise that"
                 )
+        yield from self._contradictions_of_https()
         if self.limits.header_bytes_max > self.limits.object_bytes_max:
             yield "limits.header_bytes_max: more than limits.object_bytes_max; lower it"
         if self.dimse.unsafe_plaintext_listen == self.dimse.listen and not str(
@@ -784,26 +910,34 @@ class Config:
                     "along; move it out"
                 )
 
+    def _contradictions_of_https(self) -> Iterator[str]:
+        """Yield what is wrong between settings of HTTPS and others."""
+        https = self.https
+        if https.connection_count_per_address_max > https.connection_count_max:
+            yield (
+                "https.connection_count_per_address_max: more than "
+                "https.connection_count_max; lower it or raise that"
+            )
+        for key in ("session_idle_timeout_s", "session_fresh_s"):
+            if getattr(https, key) > https.session_timeout_s:
+                yield f"https.{key}: more than https.session_timeout_s; lower it"
+        others = (self.dimse.listen, self.dimse.unsafe_plaintext_listen)
+        if https.listen in others and https.listen and not https.listen.endswith(":0"):
+            yield "https.listen: a DICOM listener has it; change the port"
+
     def weaknesses(self) -> list[str]:
         """Say what is allowed but weakens or widens the node, and why.
 
         Listed at start, by ``leadglass check`` and in every report.
         """
-        found = []
-        try:
-            listen = Address.parse(self.dimse.listen)
-        except ValueError:
-            listen = None
-        if listen is not None and listen.is_wildcard:
-            found.append(
-                f"dimse.listen = {listen}: listens on every address of this machine, "
-                "public ones too; name the one that the devices reach"
+        found = [
+            text
+            for name, listen in (
+                ("dimse.listen", self.dimse.listen),
+                ("https.listen", self.https.listen),
             )
-        elif listen is not None and not listen.is_sheltered:
-            found.append(
-                f"dimse.listen = {listen}: a public address; certificates protect it, "
-                "but a firewall or VPN in front keeps strangers from knocking at all"
-            )
+            if (text := _width(name, listen)) is not None
+        ]
         found += [
             f"{setting.name} = {self.value(setting)}: {setting.help}"
             for setting in settings()
@@ -836,10 +970,45 @@ class Config:
         return Address.parse(self.dimse.listen)
 
     @property
+    def https_listen(self) -> Address | None:
+        """The address of HTTPS; None: there is no such listener."""
+        return Address.parse(self.https.listen) if self.https.listen else None
+
+    @property
+    def relying_party(self) -> str:
+        """The host name that passkeys are for; empty: the node has no host name."""
+        names = (each for each in self.tls.node_names if not _host_name_or_none(each))
+        return self.https.relying_party or next((each for each in names if each), "")
+
+    @property
+    def password_list(self) -> Path | None:
+        """Where the known passwords are; None: there is no list."""
+        return Path(self.https.password_list) if self.https.password_list else None
+
+    @property
     def unsafe_plaintext_listen(self) -> Address | None:
         """The address of DICOM without TLS; None: there is no such listener."""
         text = self.dimse.unsafe_plaintext_listen
         return Address.parse(text) if text else None
+
+
+def _width(name: str, text: str) -> str | None:
+    """Say that a listener with TLS is heard by more than need to, if it is."""
+    try:
+        listen = Address.parse(text)
+    except ValueError:
+        return None  # none, or wrong, which is said elsewhere
+    if listen.is_wildcard:
+        return (
+            f"{name} = {listen}: listens on every address of this machine, public ones "
+            "too; name the one that the devices reach"
+        )
+    if not listen.is_sheltered:
+        return (
+            f"{name} = {listen}: a public address; certificates protect it, but a "
+            "firewall or VPN in front keeps strangers from knocking at all"
+        )
+    return None
 
 
 def _is_inside(path: Path, folder: Path) -> bool:

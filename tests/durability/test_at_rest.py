@@ -76,7 +76,7 @@ def start(node: RunningNode, environment: dict[str, str], log: Path) -> None:
         node.process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "leadglass", "serve", "--json"),
-                *("--dimse", "127.0.0.1:0"),
+                *("--dimse", "127.0.0.1:0", "--https", "127.0.0.1:0"),
             ],
             cwd=ROOT,
             env=environment,

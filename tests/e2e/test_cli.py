@@ -94,7 +94,10 @@ class Served:
 
 def serve(shell: Shell, *words: object, command: str = "serve") -> Served:
     process = subprocess.Popen(
-        [*PROGRAM, command, "--dimse", "127.0.0.1:0", "--json", *map(str, words)],
+        [
+            *(*PROGRAM, command, "--dimse", "127.0.0.1:0", "--https", "127.0.0.1:0"),
+            *("--json", *map(str, words)),
+        ],
         env=shell.env,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -701,7 +704,7 @@ def test_ctrl_c_ends_it_in_good_order(node: tuple[Shell, Served]) -> None:
 
 def test_for_people_it_says_in_five_lines_what_is_open(copy: Shell) -> None:
     process = subprocess.Popen(
-        [*PROGRAM, "serve", "--dimse", "127.0.0.1:0"],
+        [*PROGRAM, "serve", "--dimse", "127.0.0.1:0", "--https", ""],
         env=copy.env,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -41,6 +41,7 @@ class RunningNode:
     host: str = "127.0.0.1"
     port: int = 0
     plaintext_port: int | None = None
+    https_port: int | None = None
     process: subprocess.Popen[str] | None = None
     under: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -101,6 +102,8 @@ class RunningNode:
         self.port = int(port)
         if line[1] != "-":
             self.plaintext_port = int(line[1].rpartition(":")[2])
+        if line[2] != "-":
+            self.https_port = int(line[2].rpartition(":")[2])
 
     def stop(self) -> int:
         """End it in good order; return its exit code."""

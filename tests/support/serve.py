@@ -15,14 +15,16 @@ def _ready(ready: Ready) -> None:
     host, port = ready.dimse
     plain = ready.unsafe_plaintext
     also = f"{plain[0]}:{plain[1]}" if plain else "-"
-    sys.stdout.write(f"{host}:{port} {also}\n")
+    web = f"{ready.https[0]}:{ready.https[1]}" if ready.https else "-"
+    sys.stdout.write(f"{host}:{port} {also} {web}\n")
     sys.stdout.flush()
 
 
 def main() -> None:
     home = Path(sys.argv[1])
     overrides = dict(pair.split("=", 1) for pair in sys.argv[2:])
-    config = Config.load(home, os.environ, {"dimse.listen": "127.0.0.1:0"} | overrides)
+    anywhere = {"dimse.listen": "127.0.0.1:0", "https.listen": "127.0.0.1:0"}
+    config = Config.load(home, os.environ, anywhere | overrides)
     with Node.open(config) as node:
         serve(node, on_ready=_ready)
 

@@ -20,7 +20,8 @@ WAIT_S = 60.0
 
 
 def config_of(home: Path, **settings: str) -> Config:
-    overrides = {"dimse.listen": "127.0.0.1:0"} | {
+    anywhere = {"dimse.listen": "127.0.0.1:0", "https.listen": "127.0.0.1:0"}
+    overrides = anywhere | {
         name.replace("__", "."): value for name, value in settings.items()
     }
     return Config.load(home, {}, overrides)

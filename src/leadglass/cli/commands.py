@@ -120,6 +120,9 @@ _YES = _flag("--yes", "do not ask; for scripts")
 _DIMSE = _option(
     "--dimse", "HOST:PORT", "where to listen for DICOM over TLS (dimse.listen)"
 )
+_HTTPS = _option(
+    "--https", "HOST:PORT", "where to listen for DICOMweb over HTTPS (https.listen)"
+)
 _REASON = _option("--reason", "TEXT", "why; it goes on the audit record")
 _REASON_NEEDED = _option(
     "--reason", "TEXT", "why; it goes on the audit record", required=True
@@ -153,6 +156,7 @@ _READY_KEYS = (
     "event",
     "dimse",
     "unsafe_plaintext",
+    "https",
     "ae_title",
     "home",
     "pid",
@@ -186,7 +190,7 @@ _NODE: Final = (
         details="With --json it prints one line when it listens, with the event "
         "`ready`. On SIGTERM it finishes what is in flight and exits with 0.",
         handler="serve:run",
-        arguments=(_DIMSE,),
+        arguments=(_DIMSE, _HTTPS),
         answer=_READY_KEYS,
     ),
     Command(
@@ -195,7 +199,7 @@ _NODE: Final = (
         details="The studies come from the package pydicom-data. Without --home the "
         "archive is one of its own, beside yours.",
         handler="demo:run",
-        arguments=(_DIMSE,),
+        arguments=(_DIMSE, _HTTPS),
         answer=(*_READY_KEYS, "imported"),
     ),
     Command(

@@ -23,8 +23,13 @@ def run(session: Session) -> None:
 
 def serve_after(session: Session, prepare: Prepare) -> None:
     """Initialise if need be, ``prepare``, serve."""
-    listen = session.arguments.dimse
-    config = session.load({"dimse.listen": listen} if listen else {}, is_serving=True)
+    named = {
+        "dimse.listen": session.arguments.dimse,
+        "https.listen": session.arguments.https,
+    }
+    # None: not said; "" says something, and for HTTPS that there is to be none.
+    said = {name: value for name, value in named.items() if value is not None}
+    config = session.load(said, is_serving=True)
     made = initialise(config)
     with serving(config.home) as tell, Node.open(config) as node:
         facts = prepare(node)
@@ -43,6 +48,7 @@ def _addresses(ready: Ready) -> dict[str, str | None]:
         "unsafe_plaintext": (
             _text(ready.unsafe_plaintext) if ready.unsafe_plaintext else None
         ),
+        "https": _text(ready.https) if ready.https else None,
     }
 
 
@@ -92,15 +98,17 @@ def _lines(
     with node.database.read() as connection:
         devices = node.devices.list(connection)
     active = sum(each.status is Status.ACTIVE for each in devices)
-    plaintext = addresses["unsafe_plaintext"]
+    plaintext, https = addresses["unsafe_plaintext"], addresses["https"]
     return (
         f"Leadglass {__version__}: {config.node.ae_title} listens on "
         f"{addresses['dimse']} (DICOM over TLS"
-        + (f") and {plaintext} (PLAINTEXT, for named exceptions)" if plaintext else ")")
+        + (f"), {plaintext} (PLAINTEXT, for named exceptions" if plaintext else "")
+        + (f") and {https} (DICOMweb over HTTPS)" if https else ")")
         + "; nothing else is open.",
         (
             f"Who may come: {counted(active, 'enrolled device')}, by certificate and "
-            "network; everybody else is refused, and that is recorded."
+            "network, and programs by token; everybody else is refused, and that is "
+            "recorded."
         ),
         (
             f"Data: {config.home}, encrypted; its master key: {made.master_key}. "

@@ -6,7 +6,7 @@ another would have been right: else a stolen browser could be made to act for it
 beside a token that it does not know.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from http import HTTPStatus
@@ -66,6 +66,21 @@ class Authenticator(Protocol):
 
 
 Authenticators = Mapping[Proof, Authenticator]
+
+# What ``archive`` offers to every door: the secret, where from, and over which channel.
+Judge = Callable[[bytes, Address, str], Caller]
+
+
+def authenticators(judges: Mapping[Proof, Judge]) -> Authenticators:
+    """Return the authenticators that ask these judges."""
+    return {proof: _asking(judge) for proof, judge in judges.items()}
+
+
+def _asking(judge: Judge) -> Authenticator:
+    def ask(presented: Presented) -> Caller:
+        return judge(presented.secret, presented.address, presented.channel)
+
+    return ask
 
 
 def presented_by(

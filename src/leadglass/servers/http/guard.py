@@ -45,6 +45,15 @@ _LOG = logging.getLogger(__name__)
 # use case decides again, with its scope; this keeps a route honest that forgets to.
 Doorman = Callable[[Caller, Right, str], object]
 
+# Hears of everybody who is nobody, with the address and a reason of ours. Proofs that
+# were judged are told by their judge.
+Stranger = Callable[[Address, str], object]
+
+
+def _unheard(_address: Address, _reason: str) -> None:
+    """Hear nothing."""
+
+
 # Two years, as browsers' lists ask; the HTTP port does not exist anyway.
 _HSTS: Final = "max-age=63072000; includeSubDomains"
 # What an answer has unless it says otherwise. Nothing of ours is a page here: the
@@ -93,6 +102,7 @@ class Guard:
         origins: By which names clients know us: ``https://pacs.example:8443``.
         limits: All of them.
         executor: ``limits.requests_max`` threads.
+        stranger: Hears of who proves nothing; must not wait.
         clock: Seconds that only go forward.
 
     Raises:
@@ -108,6 +118,7 @@ class Guard:
         origins: Iterable[str],
         limits: HttpLimits,
         executor: Executor,
+        stranger: Stranger = _unheard,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.routes = Routes(routes)
@@ -122,6 +133,7 @@ class Guard:
             self._origins.setdefault(_PORT.sub("", host), origin.lower())
         self._limits = limits
         self._clock = clock
+        self._stranger = stranger
         self._threads = Threads(executor, Turns(limits.requests_max, limits.wait_s))
         self._streams = Turns(limits.streams_max, limits.wait_s)
         self._rate = Buckets(limits.requests_per_s_max, limits.burst, clock)
@@ -278,6 +290,7 @@ class Guard:
             )
         except Problem:
             self._failures.take(asked.address)
+            self._stranger(asked.address, "a proof of identity that is none")
             raise
 
     def _prove(self, asked: _Asked, presented: Presented | None) -> Caller:
@@ -285,7 +298,9 @@ class Guard:
         try:
             return authenticate(self._authenticators, presented)
         except Problem:
-            if presented is not None:
+            if presented is None:
+                self._stranger(asked.address, "no proof of identity")
+            else:
                 self._failures.take(asked.address)
             raise
 

@@ -30,7 +30,8 @@ class HttpServer:
     """Listens until ``close``; TLS only.
 
     Args:
-        application: Answers; a ``Guard``.
+        application: Makes what answers, a ``Guard``, for the address that was had:
+            its port is part of the names that clients know it by.
         context: Returns the TLS context as of now; asked at each handshake, so that
             a renewed certificate or a new revocation list holds at once.
         address: Host and port; port 0 for any.
@@ -43,7 +44,7 @@ class HttpServer:
 
     def __init__(
         self,
-        application: ASGIApp,
+        application: Callable[[tuple[str, int]], ASGIApp],
         context: Callable[[], ssl.SSLContext],
         address: tuple[str, int],
         limits: HttpLimits,
@@ -52,18 +53,6 @@ class HttpServer:
         self._limits = limits
         self._grace_s = grace_s
         self._context = context
-        self._config = Config(
-            application,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            date_header=False,
-            proxy_headers=False,  # who is in front of us cannot be believed
-            timeout_keep_alive=int(limits.idle_s),
-        )
-        self._config.load()
         self._state = ServerState()
         self._population = Population(limits)
         try:
@@ -77,6 +66,18 @@ class HttpServer:
             ) from error
         host, port = self._socket.getsockname()[:2]
         self.address: tuple[str, int] = (host, port)
+        self._config = Config(
+            application(self.address),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,  # who is in front of us cannot be believed
+            timeout_keep_alive=int(limits.idle_s),
+        )
+        self._config.load()
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
         self._listening = threading.Event()

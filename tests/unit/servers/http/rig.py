@@ -213,29 +213,25 @@ def listening(
     limits = limits or HttpLimits()
     contexts = Contexts(lambda: credentials_of(authority), authority.stamp, "1.2")
     known = stores()
-    guard: list[Guard] = []
-
-    async def application(scope, receive, send):  # type: ignore[no-untyped-def]
-        await guard[0](scope, receive, send)
 
     with ThreadPoolExecutor(limits.requests_max) as executor:
+
+        def application(address: tuple[str, int]) -> Guard:
+            return Guard(
+                routes() if table is None else table,
+                known,
+                door,
+                origins=[f"https://localhost:{address[1]}"],
+                limits=limits,
+                executor=executor,
+            )
+
         server = HttpServer(
             application,
             contexts.https,
             ("127.0.0.1", 0),
             limits,
             grace_s=1.0,
-        )
-        origin = f"https://localhost:{server.address[1]}"
-        guard.append(
-            Guard(
-                routes() if table is None else table,
-                known,
-                door,
-                origins=[origin],
-                limits=limits,
-                executor=executor,
-            )
         )
         server.start()
         try:

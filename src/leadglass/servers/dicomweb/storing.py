@@ -1,0 +1,76 @@
+"""The routes of STOW-RS: from a request to ``stow``, and its result as an answer."""
+
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from http import HTTPMethod
+
+from leadglass.access.rights import Right
+from leadglass.archive.ingest import Ingest
+from leadglass.dicom.uids import UID
+from leadglass.errors import BadData
+from leadglass.servers.dicomweb.respond import XML, Form, choose, native_xml, respond
+from leadglass.servers.dicomweb.stow import Request, store
+from leadglass.servers.http.answers import Answer
+from leadglass.servers.http.routes import Call, Route
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """STOW-RS (PS3.18 §10.5).
+
+    Attributes:
+        ingest: The use case.
+        executor: Threads for bodies on their way in; each waits at its client's pace,
+            so they must not be those that answer everybody else.
+        body_bytes_max: The longest body of a request.
+        root: Path of the service.
+    """
+
+    ingest: Ingest
+    executor: Executor
+    body_bytes_max: int
+    root: str = "/dicom-web"
+
+    def routes(self) -> Iterator[Route]:
+        """Yield the routes: into any study, and into one."""
+        for template in ("/studies", "/studies/{study}"):
+            yield Route(
+                method=HTTPMethod.POST,
+                template=self.root + template,
+                access=Right.STORE,
+                receiver=self.receive,
+                body_bytes_max=self.body_bytes_max,
+            )
+
+    async def receive(self, call: Call, body: AsyncIterator[bytes]) -> Answer:
+        """Store a body; the answer says for each instance what became of it.
+
+        Raises:
+            Problem: The answer's form cannot be had.
+            BadData: It is no such body, or the study is none.
+            LeadglassError: As ``stow.store``.
+        """
+        form = choose(call.headers.getlist("accept"))
+        request = Request(
+            call.caller, call.headers.get("content-type", ""), _study(call)
+        )
+        result = await store(self.ingest, request, body, self.executor)
+        entries = result.entries(call.base + self.root)
+        if form is Form.XML:
+            # One data set, so neither a list nor several parts (§10.5.3.2).
+            document = native_xml(entries).encode("utf-8", "replace")
+            return Answer(result.status, XML, document)
+        told = respond(form, [entries])
+        assert isinstance(told.body, bytes)  # one data set, made at once
+        return Answer(result.status, told.media_type, told.body[1:-1])
+
+
+def _study(call: Call) -> UID | None:
+    text = call.path.get("study")
+    if text is None:
+        return None
+    try:
+        return UID(text)
+    except ValueError:
+        raise BadData("the study of the path is no UID") from None
