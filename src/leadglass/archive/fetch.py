@@ -7,7 +7,9 @@ the record may say too much, never too little.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 from leadglass.access.rights import Right
 from leadglass.access.scopes import EVERYTHING
@@ -21,7 +23,7 @@ from leadglass.dicom.attributes import Level
 from leadglass.errors import Damaged, NotFound
 from leadglass.index.query import Selection
 from leadglass.index.records import InstanceLocation
-from leadglass.vault.blobs import BlobName
+from leadglass.vault.blobs import BlobName, BlobReader
 
 # What a door says and hears of index; it cannot reach the index itself.
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "InstanceLocation",
     "Retrieval",
     "Selection",
+    "Stored",
     "named",
     "report_damage",
 ]
@@ -66,11 +69,23 @@ class Retrieval:
         """Yield an instance as the Part 10 file that is stored; see ``data_set``."""
         return self._read(location, 0, location.blob_bytes)
 
+    def open(self, location: InstanceLocation) -> "Stored":
+        """Open an instance's data set for reading in ranges; see ``data_set``."""
+        with self._reporting(location):
+            reader = self.parts.blobs.reader(BlobName(location.blob))
+        return Stored(self, location, reader)
+
     def _read(
         self, location: InstanceLocation, offset: int, length: int
     ) -> Iterator[bytes | memoryview]:
-        try:
+        with self._reporting(location):
             yield from self.parts.blobs.get(BlobName(location.blob), offset, length)
+
+    @contextmanager
+    def _reporting(self, location: InstanceLocation) -> Iterator[None]:
+        """Record what does not verify, and tell what is lost from what was erased."""
+        try:
+            yield
         except Damaged:
             self._report(location, "found when it was asked for")
             raise
@@ -133,6 +148,48 @@ class Retrieval:
         return named(self.studies, locations)
 
 
+class Stored:
+    """One instance's data set, read in ranges; by one thread at a time.
+
+    Every range is verified before it is given. Close it, or use it as a context.
+    """
+
+    def __init__(
+        self, retrieval: Retrieval, location: InstanceLocation, reader: BlobReader
+    ) -> None:
+        self._retrieval = retrieval
+        self._location = location
+        self._reader = reader
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        return self._location.data_set_bytes
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return a range; fewer bytes only where the data set ends.
+
+        Raises:
+            Damaged: It does not verify: recorded, and not served.
+            Unavailable: The vault cannot answer now.
+        """
+        length = min(length, self.size - offset)
+        if offset < 0 or length <= 0:
+            return b""
+        with self._retrieval._reporting(self._location):  # noqa: SLF001 - its own
+            return self._reader.read(self._location.data_set_offset + offset, length)
+
+    def close(self) -> None:
+        """Let go of it; may be repeated."""
+        self._reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 def named(
     studies: dict[str, Study], locations: Iterable[InstanceLocation]
 ) -> Iterator[Study]:
@@ -171,7 +228,7 @@ class Fetch:
 
         Args:
             caller: Who asks.
-            right: ``get``, ``move`` or ``export``.
+            right: ``get``, ``move``, ``view`` or ``export``.
             selection: What is asked for.
             service: By which service.
             destination: Who receives, if not the caller.

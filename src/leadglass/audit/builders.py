@@ -140,6 +140,8 @@ class Service(StrEnum):
     EXPORT = "export"
     STOW_RS = "STOW-RS"
     QIDO_RS = "QIDO-RS"
+    WADO_RS = "WADO-RS"
+    WADO_URI = "WADO-URI"
 
 
 @dataclass(frozen=True, slots=True)

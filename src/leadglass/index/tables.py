@@ -175,6 +175,21 @@ instance = Table(
     Index("ix_instance_owner_id_place", "owner_id", "place"),
 )
 
+# Metadata of instances as it was once read from their files (see ``prepared``). It
+# goes with its instance: the database sees to that, whoever deletes the row.
+prepared = Table(
+    "prepared_metadata",
+    metadata,
+    Column(
+        "instance_id",
+        Integer,
+        ForeignKey("instance.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("blob", Text, nullable=False),  # the bytes that it was read from
+    Column("body", LargeBinary, nullable=False),
+)
+
 # One value each of what has several. ``owner`` says which table ``owner_id`` is of.
 # The values of one item of a sequence share ``item``, since a sequence matches
 # when one of its items matches all keys (PS3.4 C.2.2.2.6). An attribute outside of

@@ -1,0 +1,268 @@
+"""What all answers with stored bytes share: what is wanted, and how it goes out."""
+
+import hashlib
+import re
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final, Self
+
+from leadglass.access.rights import Right
+from leadglass.archive.fetch import Fetch, InstanceLocation, Retrieval, Selection
+from leadglass.audit.builders import Service
+from leadglass.dicom.attributes import Level
+from leadglass.errors import BadData, NotFound
+from leadglass.servers.dicomweb.multipart import MediaType, MultipartWriter
+from leadglass.servers.http.answers import Answer, Problem
+from leadglass.servers.http.routes import Call
+
+MULTIPART: Final = "multipart/related"
+ANYTHING: Final = "*/*"
+# Ranges in one Accept: a viewer lists each transfer syntax that it decodes.
+_WISHES_MAX: Final = 64
+_COMMA = re.compile(r',(?=(?:[^"]*"[^"]*")*[^"]*$)')  # that stands in no quoted text
+_UID = re.compile(r"[0-9.]{1,64}", re.ASCII)
+_TAG_HEX_DIGITS: Final = 40  # of an ETag: enough that no two are alike
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One media range of an Accept (PS3.18 §8.7.4).
+
+    Attributes:
+        kind: What parts, or the whole, may be; ``*/*`` for anything.
+        is_multipart: Whether several parts may come.
+        is_single: Whether the content may come without being a part.
+        syntax: The transfer syntax; empty if none is said, ``*`` for any.
+    """
+
+    kind: str
+    is_multipart: bool
+    is_single: bool
+    syntax: str
+    quality: float
+
+    @classmethod
+    def parse(cls, text: str) -> "Wish":
+        """Read one.
+
+        Raises:
+            Problem: 400, it is none.
+        """
+        try:
+            media = MediaType.parse(text)
+            quality = float(media.parameter("q") or "1")
+        except (BadData, ValueError):
+            raise Problem(
+                HTTPStatus.BAD_REQUEST, "a media type that is none is accepted"
+            ) from None
+        whole = media.name in {MULTIPART, "multipart/*"}
+        root = media.parameter("type").lower() or ANYTHING
+        return cls(
+            kind=root if whole else media.name,
+            is_multipart=whole or media.name == ANYTHING,
+            is_single=not whole,
+            syntax=media.parameter("transfer-syntax"),
+            quality=quality if 0 <= quality <= 1 else 0.0,
+        )
+
+    def takes(self, media_type: str) -> bool:
+        """Tell whether it names a media type."""
+        family = media_type.partition("/")[0]
+        return self.kind in {media_type, f"{family}/*", ANYTHING}
+
+
+def wishes(call: Call) -> Sequence[Wish]:
+    """Return what is wanted, the most wanted first; anything, if nothing is said.
+
+    Raises:
+        Problem: 400, a wish is malformed, or there are too many.
+    """
+    values = [value for name, value in call.query if name == "accept"]
+    values = values or call.headers.getlist("accept")
+    texts = [text for value in values for text in _COMMA.split(value) if text.strip()]
+    if len(texts) > _WISHES_MAX:
+        raise Problem(HTTPStatus.BAD_REQUEST, "too many media types are accepted")
+    found = [Wish.parse(text.strip()) for text in texts or [ANYTHING]]
+    wanted = [each for each in found if each.quality]
+    return sorted(wanted, key=lambda each: -each.quality)
+
+
+def not_acceptable(detail: str) -> Problem:
+    """Return that none of what is wanted can be given."""
+    return Problem(HTTPStatus.NOT_ACCEPTABLE, detail)
+
+
+def selection_of(path: Mapping[str, str]) -> Selection:
+    """Return what a path names.
+
+    Raises:
+        NotFound: Something in it is no UID, so nothing has it.
+    """
+    uids = [path[name] for name in ("study", "series", "instance") if name in path]
+    if not all(_UID.fullmatch(each) for each in uids):
+        raise NotFound("no such resource")
+    level = (Level.STUDY, Level.SERIES, Level.IMAGE)[len(uids) - 1]
+    named = [(uid,) for uid in uids] + [()] * (3 - len(uids))
+    return Selection(
+        level=level,
+        study_uids=named[0],
+        series_uids=named[1],
+        instance_uids=named[2],
+    )
+
+
+def begin(
+    fetch: Fetch, call: Call, right: Right, service: Service = Service.WADO_RS
+) -> Retrieval:
+    """Find what a path names and record that it is about to leave.
+
+    What does not exist and what is out of scope are one: nothing is found.
+
+    Raises:
+        NotFound: Nothing is there for this caller.
+        Refused, Unavailable: From ``Fetch.begin``.
+    """
+    retrieval = fetch.begin(call.caller, right, selection_of(call.path), service)
+    if not retrieval.locations:
+        raise NotFound("no such resource")
+    return retrieval
+
+
+def url_of(base: str, location: InstanceLocation) -> str:
+    """Return the URL of an instance; ``base`` is that of the service."""
+    return (
+        f"{base}/studies/{location.study_uid}/series/{location.series_uid}"
+        f"/instances/{location.instance_uid}"
+    )
+
+
+@contextmanager
+def recorded(retrieval: Retrieval) -> Iterator[None]:
+    """Record that nothing has left, if it comes to nothing before the answer."""
+    try:
+        yield
+    except Exception:
+        retrieval.failed()
+        retrieval.finish()
+        raise
+
+
+class Begun(Iterator[bytes]):
+    """Pieces whose first one is made at once, so that its error has a status."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._rest = pieces
+        self._first: bytes | None = next(pieces, None)
+
+    def __next__(self) -> bytes:
+        first, self._first = self._first, None
+        return next(self._rest) if first is None else first
+
+    def close(self) -> None:
+        """End what makes them."""
+        close = getattr(self._rest, "close", None)
+        if close is not None:
+            close()
+
+
+# A part of an answer: which instance, the headers, and the content.
+Part = tuple[InstanceLocation, Mapping[str, str], Iterator[bytes]]
+
+
+def several(
+    retrieval: Retrieval,
+    root: str,
+    parts: Iterator[Part],
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """Answer with parts, each made as the client takes them.
+
+    A part that fails in the middle breaks the answer off: an answer that ended well
+    without it would show a study that is whole and is not.
+    """
+    writer = MultipartWriter(secrets.token_hex(16))
+    body = Begun(_written(retrieval, parts, writer))
+    return Answer(status, writer.content_type(root), body, headers or {})
+
+
+def _written(
+    retrieval: Retrieval, parts: Iterator[Part], writer: MultipartWriter
+) -> Iterator[bytes]:
+    with _accounted(retrieval) as account:
+        for location, headers, content in parts:
+            account.about(location)
+            first = next(content, b"")
+            yield writer.head(headers)
+            yield first
+            yield from content
+        account.about(None)
+        yield writer.end()
+
+
+def single(  # noqa: PLR0913  # what leaves, and how it is told
+    retrieval: Retrieval,
+    media_type: str,
+    content: Iterator[bytes],
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    length_bytes: int | None = None,
+) -> Answer:
+    """Answer with one content of one instance."""
+    body = Begun(_content(retrieval, content))
+    return Answer(status, media_type, body, headers or {}, length_bytes)
+
+
+def _content(retrieval: Retrieval, content: Iterator[bytes]) -> Iterator[bytes]:
+    with _accounted(retrieval) as account:
+        account.about(retrieval.locations[0])
+        yield from content
+        account.about(None)
+
+
+class _Account:
+    """Notes what has left, and records it in the end, however that comes."""
+
+    def __init__(self, retrieval: Retrieval) -> None:
+        self._retrieval = retrieval
+        self._current: InstanceLocation | None = None
+
+    def about(self, location: InstanceLocation | None) -> None:
+        """Say which instance follows; the one before it is out."""
+        if self._current is not None and self._current is not location:
+            self._retrieval.sent(self._current)
+        self._current = location
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._current is not None:
+            self._retrieval.failed()
+        self._retrieval.finish()
+
+
+def _accounted(retrieval: Retrieval) -> _Account:
+    return _Account(retrieval)
+
+
+def entity_tag(locations: Iterable[InstanceLocation], *form: object) -> str:
+    """Return a strong validator: what is stored, and the form that it is given in."""
+    digest = hashlib.sha256(repr(form).encode())
+    for each in locations:
+        digest.update(each.instance_uid.encode() + b"\0" + each.digest)
+    return f'"{digest.hexdigest()[:_TAG_HEX_DIGITS]}"'
+
+
+def unchanged(retrieval: Retrieval, call: Call, tag: str) -> Answer | None:
+    """Return that the client has it already, if it has (RFC 9110 §13.1.2)."""
+    known = ",".join(call.headers.getlist("if-none-match")).split(",")
+    if tag not in {each.strip().removeprefix("W/") for each in known}:
+        return None
+    retrieval.finish()
+    return Answer(HTTPStatus.NOT_MODIFIED, headers={"etag": tag})

@@ -1,0 +1,297 @@
+"""WADO-RS (PS3.18 §10.4): instances, their metadata and their bulk data.
+
+Instances leave as they are stored, unless a client asks for another transfer syntax
+and says which; the only other one there is is Explicit VR Little Endian.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http import HTTPMethod, HTTPStatus
+from typing import Final
+
+from leadglass.access.rights import Right
+from leadglass.archive.fetch import Fetch, InstanceLocation, Retrieval
+from leadglass.archive.metadata import Metadata, bulk_url, events, length_of, plain
+from leadglass.dicom.model.sources import Source, pieces
+from leadglass.dicom.model.values import WORD_BYTES, swapped
+from leadglass.dicom.model.walk import Value, locate
+from leadglass.dicom.model.xml import xml_pieces
+from leadglass.dicom.part10 import FileMeta, encode_part10_header
+from leadglass.dicom.transfer_syntaxes import EXPLICIT_VR_LE
+from leadglass.dicom.uids import UID
+from leadglass.errors import NotFound
+from leadglass.pixels.transcode import DECODABLE, Transcoder
+from leadglass.servers.dicomweb.outgoing import (
+    Begun,
+    Part,
+    begin,
+    entity_tag,
+    not_acceptable,
+    recorded,
+    several,
+    single,
+    unchanged,
+    url_of,
+    wishes,
+)
+from leadglass.servers.dicomweb.respond import JSON, XML, Form, choose
+from leadglass.servers.http.answers import Answer, Problem
+from leadglass.servers.http.routes import Call, Route
+
+DICOM: Final = "application/dicom"
+OCTETS: Final = "application/octet-stream"
+STUDY: Final = "/studies/{study}"
+SERIES: Final = STUDY + "/series/{series}"
+INSTANCE: Final = SERIES + "/instances/{instance}"
+
+_RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})", re.ASCII)
+_BULK_NAME = re.compile(r"[0-9A-F]{8}(\.[0-9]{1,9}\.[0-9A-F]{8}){0,32}", re.ASCII)
+# Pieces of a bulk value are whole words of any size, so that each can be turned round.
+_WORDS_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieve:
+    """Answers what asks for stored instances.
+
+    Attributes:
+        fetch: The use case.
+        transcoder: For other transfer syntaxes.
+        root: Path of the service.
+    """
+
+    fetch: Fetch
+    transcoder: Transcoder
+    root: str = "/dicom-web"
+
+    def routes(self) -> Iterator[Route]:
+        """Yield the routes of §10.4.1.1.1 and §10.4.1.1.2, and that of bulk data."""
+        table = [
+            (path, Right.GET, self.instances) for path in (STUDY, SERIES, INSTANCE)
+        ]
+        table += [
+            (f"{path}/metadata", Right.VIEW, self.metadata)
+            for path in (STUDY, SERIES, INSTANCE)
+        ]
+        table.append((INSTANCE + "/bulkdata/{bulk}", Right.VIEW, self.bulk_data))
+        for template, access, handler in table:
+            yield Route(
+                method=HTTPMethod.GET,
+                template=self.root + template,
+                access=access,
+                handler=handler,
+            )
+
+    # --- instances --------------------------------------------------------------------
+
+    def instances(self, call: Call) -> Answer:
+        """Answer with whole instances, as Part 10 files."""
+        wanted = [each for each in wishes(call) if each.takes(DICOM)]
+        is_single = "instance" in call.path and any(
+            each.is_single and each.kind != "*/*" for each in wanted[:1]
+        )
+        wanted = [each for each in wanted if is_single or each.is_multipart]
+        syntaxes = frozenset(each.syntax for each in wanted)
+        if not syntaxes:
+            raise not_acceptable(f"there is {DICOM}, in multipart/related")
+        retrieval = begin(self.fetch, call, Right.GET)
+        targets = {
+            each.instance_uid: _target(each, syntaxes) for each in retrieval.locations
+        }
+        if not any(targets.values()):
+            retrieval.finish()
+            raise not_acceptable("there is no such transfer syntax of this")
+        tag = entity_tag(retrieval.locations, sorted(syntaxes), is_single)
+        known = unchanged(retrieval, call, tag)
+        if known is not None:
+            return known
+        headers = {"etag": tag}
+        if is_single:
+            (location,) = retrieval.locations
+            target = targets[location.instance_uid] or EXPLICIT_VR_LE
+            content = self._file(retrieval, location, target)
+            media_type = f"{DICOM}; transfer-syntax={target}"
+            return single(retrieval, media_type, content, headers=headers)
+        is_whole = all(targets.values())
+        status = HTTPStatus.OK if is_whole else HTTPStatus.PARTIAL_CONTENT
+        parts = self._files(retrieval, targets)
+        return several(retrieval, DICOM, parts, status=status, headers=headers)
+
+    def _files(
+        self, retrieval: Retrieval, targets: dict[str, UID | None]
+    ) -> Iterator[Part]:
+        for location in retrieval.locations:
+            target = targets[location.instance_uid]
+            if target is None:
+                retrieval.failed()
+                continue
+            headers = {"Content-Type": f"{DICOM}; transfer-syntax={target}"}
+            yield location, headers, self._file(retrieval, location, target)
+
+    def _file(
+        self, retrieval: Retrieval, location: InstanceLocation, target: UID
+    ) -> Iterator[bytes]:
+        stored = UID(location.transfer_syntax_uid)
+        if target == stored:
+            yield from map(bytes, retrieval.file(location))
+            return
+        meta = FileMeta(UID(location.sop_class_uid), UID(location.instance_uid), target)
+        data_set = map(bytes, retrieval.data_set(location))
+        chunks = self.transcoder.transcode(data_set, stored, target)
+        first = next(chunks, b"")
+        yield encode_part10_header(meta) + first
+        yield from chunks
+
+    # --- metadata ---------------------------------------------------------------------
+
+    def metadata(self, call: Call) -> Answer:
+        """Answer with all but the bulk data, in JSON or XML."""
+        accepts = [value for name, value in call.query if name == "accept"]
+        form = choose(accepts or call.headers.getlist("accept"))
+        retrieval = begin(self.fetch, call, Right.VIEW)
+        base = call.base + self.root
+        tag = entity_tag(retrieval.locations, form.value, base)
+        known = unchanged(retrieval, call, tag)
+        if known is not None:
+            return known
+        headers = {"etag": tag}
+        if form is Form.XML:
+            return several(retrieval, XML, _documents(retrieval, base), headers=headers)
+        media_type = form.value if form is Form.PLAIN_JSON else JSON
+        body = Begun(self._array(retrieval, base))
+        return Answer(200, media_type, body, headers)
+
+    def _array(self, retrieval: Retrieval, base: str) -> Iterator[bytes]:
+        """Yield an array of the instances' objects."""
+
+        def address(location: InstanceLocation) -> str:
+            return url_of(base, location)
+
+        separator = b"["
+        try:
+            found = Metadata(self.fetch.parts).json(retrieval, address)
+            for location, content in found:
+                yield separator + next(content, b"")
+                yield from content
+                retrieval.sent(location)
+                separator = b","
+            yield b"]"
+        finally:
+            retrieval.finish()
+
+    # --- bulk data --------------------------------------------------------------------
+
+    def bulk_data(self, call: Call) -> Answer:
+        """Answer with one value, or a range of it (§10.4.1.1.5)."""
+        name = call.path["bulk"]
+        if not _BULK_NAME.fullmatch(name):
+            raise NotFound("no such resource")
+        wanted = [each for each in wishes(call) if each.takes(OCTETS)]
+        if not wanted:
+            raise not_acceptable(f"there is {OCTETS}")
+        retrieval = begin(self.fetch, call, Right.VIEW)
+        (location,) = retrieval.locations
+        tag = entity_tag(retrieval.locations, name)
+        with recorded(retrieval):
+            value = _located(retrieval, location, name.replace(".", "/"))
+            asked = _asked(call, value.length, tag)
+        known = unchanged(retrieval, call, tag)
+        if known is not None:
+            return known
+        headers = {"etag": tag, "accept-ranges": "bytes"}
+        if not wanted[0].is_single:
+            content = _bulk(retrieval, location, value, 0, value.length)
+            part = (location, {"Content-Type": OCTETS}, content)
+            return several(retrieval, OCTETS, iter((part,)), headers={"etag": tag})
+        first, end = asked or (0, value.length)
+        if asked is not None:
+            headers["content-range"] = f"bytes {first}-{end - 1}/{value.length}"
+        return single(
+            retrieval,
+            OCTETS,
+            _bulk(retrieval, location, value, first, end),
+            status=HTTPStatus.OK if asked is None else HTTPStatus.PARTIAL_CONTENT,
+            headers=headers,
+            length_bytes=end - first,
+        )
+
+
+def _target(location: InstanceLocation, syntaxes: frozenset[str]) -> UID | None:
+    """Return the transfer syntax that an instance is given in; ``None``: in none."""
+    stored = UID(location.transfer_syntax_uid)
+    if syntaxes & {"", "*", stored}:
+        return stored
+    if EXPLICIT_VR_LE in syntaxes and stored in DECODABLE:
+        return EXPLICIT_VR_LE
+    return None
+
+
+def _documents(retrieval: Retrieval, base: str) -> Iterator[Part]:
+    for location in retrieval.locations:
+        yield location, {"Content-Type": XML}, _document(retrieval, location, base)
+
+
+def _document(
+    retrieval: Retrieval, location: InstanceLocation, base: str
+) -> Iterator[bytes]:
+    with retrieval.open(location) as stored:
+        uri = bulk_url(url_of(base, location))
+        yield from xml_pieces(events(stored, location), uri)
+
+
+def _located(retrieval: Retrieval, location: InstanceLocation, path: str) -> Value:
+    with retrieval.open(location) as stored:
+        source, syntax = plain(stored, location)
+        value = locate(source, syntax, length_of(stored, syntax), path)
+    # Fragments are no value: a client takes them as frames.
+    if value is None or value.raw is not None or value.is_encapsulated:
+        raise NotFound("no such resource")
+    return value
+
+
+def _bulk(
+    retrieval: Retrieval, location: InstanceLocation, value: Value, first: int, end: int
+) -> Iterator[bytes]:
+    """Yield a range of a value, little endian whatever it is stored in."""
+    with retrieval.open(location) as stored:
+        source, _ = plain(stored, location)
+        if value.is_little_endian:
+            yield from pieces(source, value.offset + first, end - first)
+        else:
+            yield from _turned(source, value, first, end)
+
+
+def _turned(source: Source, value: Value, first: int, end: int) -> Iterator[bytes]:
+    """Yield a range of big-endian words, turned round."""
+    word_bytes = WORD_BYTES.get(value.vr, 1)
+    for at in range(first - first % _WORDS_BYTES, end, _WORDS_BYTES):
+        count = min(_WORDS_BYTES, value.length - at)
+        words = swapped(source.read(value.offset + at, count), word_bytes)
+        yield words[max(first - at, 0) : end - at]
+
+
+def _asked(call: Call, length: int, tag: str) -> tuple[int, int] | None:
+    """Return the range that is asked for: its first byte and its end (RFC 9110 §14.2).
+
+    ``None`` for all of it: also when several ranges are asked for, or a range of
+    something that has changed since.
+
+    Raises:
+        Problem: 416, there is no such range.
+    """
+    found = _RANGE.fullmatch(call.headers.get("range", ""))
+    if found is None or call.headers.get("if-range", tag) != tag:
+        return None
+    first, last = found.groups()
+    if not first and not last:
+        return None
+    begins = int(first) if first else max(0, length - int(last))
+    ends = min(int(last) + 1, length) if first and last else length
+    if begins >= ends:
+        raise Problem(
+            HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+            "there is no such range",
+            {"content-range": f"bytes */{length}"},
+        )
+    return begins, ends
