@@ -1,0 +1,199 @@
+"""Every route, for every role, in and out of scope: made from the table of routes.
+
+What a role may is what ``access.roles`` says. A route whose parameters are not known
+here fails, and one without a right cannot be made at all.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPMethod
+
+import httpx
+import pytest
+
+from leadglass.access.rights import PROGRAM_RIGHTS, Right
+from leadglass.access.roles import HOUSE_NETWORKS, ROLES
+from leadglass.access.scopes import EVERYTHING, Scope
+from leadglass.app import Node, web_routes
+from leadglass.archive.bearer import Bearer
+from leadglass.archive.doors import Knocks
+from leadglass.archive.visit import Visits
+from leadglass.database.engine import Transaction
+from leadglass.identity.people.secondfactor import Factor
+from leadglass.identity.people.user import NewUser
+from leadglass.identity.rows import to_us
+from leadglass.identity.tokens.token import NewToken
+from leadglass.servers.http.authentication import (
+    SESSION_COOKIE,
+    Judge,
+    Proof,
+    authenticators,
+)
+from leadglass.servers.http.limits import HttpLimits
+from leadglass.servers.http.routes import Door, Route
+from tests.unit.servers.conftest import Store
+from tests.unit.servers.http.rig import Running, listening
+from tests.unit.servers.instances import STUDY
+
+PATIENT = "PAT-1"  # whose study is stored
+INSIDE = Scope(patient_ids=frozenset({PATIENT}))
+OUTSIDE = Scope(patient_ids=frozenset({"SOMEBODY-ELSE"}))
+SCOPES = {"in": INSIDE, "out": OUTSIDE}
+NAMES = {
+    "study": STUDY,
+    "series": f"{STUDY}.1",
+    "instance": f"{STUDY}.1.1",
+    "frames": "1",
+}
+
+
+def is_something(response: httpx.Response) -> bool:
+    """Whether an answer of a search holds anything."""
+    return response.status_code == 200 and response.json() != []
+
+
+# What an answer that reached the study looks like, by the right of the route; with
+# the wrong scope it must not. Storing is judged by what comes, so by its own tests.
+REACHED: dict[Right, Callable[[httpx.Response], bool]] = {Right.FIND: is_something}
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who asks: role, scope and the headers that prove it."""
+
+    rights: frozenset[Right]
+    headers: dict[str, str]
+
+
+def table(node: Node) -> tuple[Route, ...]:
+    with ThreadPoolExecutor(1) as bodies:
+        return web_routes(node, bodies)
+
+
+@dataclass
+class Matrix:
+    """A node behind HTTPS, and somebody of every role and scope."""
+
+    running: Running
+    routes: tuple[Route, ...]
+    people: dict[tuple[str, str], Person]
+
+
+@pytest.fixture
+def matrix(node: Node, store: Store) -> Iterator[Matrix]:
+    store(1)
+    node.parts.intake.catch_up()
+    people = {
+        (role, where): person
+        for role in ROLES
+        for where in SCOPES
+        if (person := made(node, role, where)) is not None
+    }
+    knocks = Knocks(node.parts)
+    judges: dict[Proof, Judge] = {
+        Proof.BEARER: Bearer(node.parts, node.accounts.tokens, knocks),
+        Proof.SESSION: Visits(node.parts, node.sessions, knocks),
+    }
+    with ThreadPoolExecutor(4) as bodies:
+        routes = web_routes(node, bodies)
+        generous = HttpLimits(failures_burst=10_000.0)
+        with listening(
+            node.authority, routes, generous, door=node.parts.require
+        ) as running:
+            running.known.update(authenticators(judges))  # type: ignore[arg-type]
+            yield Matrix(running, routes, people)
+
+
+def made(node: Node, role: str, where: str) -> Person | None:
+    """Add somebody with a role: a person if it can be, else a program."""
+    known = ROLES[role]
+    if known.not_yet:
+        return None
+    scope, name = SCOPES[where], f"{role}-{where}"
+    if not known.is_for_people:
+        new = NewToken(name=name, role=role, scope=scope, networks=HOUSE_NETWORKS)
+        text, _ = node.accounts.add_token(node.operator, new)
+        return Person(
+            known.rights & PROGRAM_RIGHTS, {"authorization": f"Bearer {text}"}
+        )
+    reaches_studies = bool(known.rights & {Right.FIND, Right.VIEW})
+    reach = scope if reaches_studies else EVERYTHING
+    node.accounts.add_user(node.operator, NewUser(name, (role,)), reach)
+    now = datetime.now(UTC)
+
+    def work(tx: Transaction) -> str:
+        users = node.accounts.users
+        user = users.change(
+            tx, users.get(tx.connection, name), {"enrolled_us": to_us(now)}
+        )
+        return node.sessions.create(tx, user, Factor.TOTP, None, now)[0]
+
+    return Person(
+        known.rights, {"cookie": f"{SESSION_COOKIE}={node.database.write(work)}"}
+    )
+
+
+def ask(
+    matrix: Matrix, client: httpx.Client, route: Route, headers: dict[str, str]
+) -> httpx.Response:
+    path = route.template.format_map(NAMES)
+    more = dict(headers)
+    if route.method is not HTTPMethod.GET:
+        more["origin"] = matrix.running.base
+    return client.request(route.method, path, headers=more)
+
+
+def test_every_route_asks_for_its_right_from_every_role(matrix: Matrix) -> None:
+    with matrix.running.client(None) as client:
+        for route in matrix.routes:
+            for (role, where), person in matrix.people.items():
+                told = (route.method, route.template, role, where)
+                response = ask(matrix, client, route, person.headers)
+                if isinstance(route.access, Right):
+                    is_allowed = route.access in person.rights
+                    assert (response.status_code != 403) is is_allowed, told
+                else:
+                    assert response.status_code == 200, told
+
+
+def test_every_route_reaches_only_what_is_in_scope(matrix: Matrix) -> None:
+    with matrix.running.client(None) as client:
+        for route in matrix.routes:
+            if not isinstance(route.access, Right) or route.method != HTTPMethod.GET:
+                continue
+            has_reached = REACHED.get(route.access, lambda each: each.is_success)
+            for (role, where), person in matrix.people.items():
+                response = ask(matrix, client, route, person.headers)
+                expected = route.access in person.rights and where == "in"
+                told = (route.template, role, where, response.status_code)
+                assert has_reached(response) is expected, told
+
+
+def test_nobody_gets_nothing_from_every_route_but_the_public_ones(
+    matrix: Matrix,
+) -> None:
+    with matrix.running.client(None) as client:
+        for route in matrix.routes:
+            response = ask(matrix, client, route, {})
+            is_public = route.access is Door.PUBLIC
+            assert response.status_code == (200 if is_public else 401), route.template
+
+
+def test_only_what_tells_nothing_is_without_a_right(node: Node) -> None:
+    unguarded = {
+        (route.template, route.access)
+        for route in table(node)
+        if not isinstance(route.access, Right)
+    }
+    assert unguarded == {
+        ("/health", Door.PUBLIC),
+        ("/dicom-web/", Door.ANYBODY_PROVEN),
+    }
+
+
+def test_every_parameter_of_a_route_is_known_here(node: Node) -> None:
+    for route in table(node):
+        path = route.template.format_map(NAMES)
+        assert route.match(tuple(path.split("/")[1:])) is not None
