@@ -212,15 +212,18 @@ def single(  # noqa: PLR0913  # what leaves, and how it is told
     status: int = 200,
     headers: Mapping[str, str] | None = None,
     length_bytes: int | None = None,
+    about: InstanceLocation | None = None,
 ) -> Answer:
-    """Answer with one content of one instance."""
-    body = Begun(_content(retrieval, content))
+    """Answer with one content of one instance: ``about``, or the only one."""
+    body = Begun(_content(retrieval, content, about or retrieval.locations[0]))
     return Answer(status, media_type, body, headers or {}, length_bytes)
 
 
-def _content(retrieval: Retrieval, content: Iterator[bytes]) -> Iterator[bytes]:
+def _content(
+    retrieval: Retrieval, content: Iterator[bytes], location: InstanceLocation
+) -> Iterator[bytes]:
     with _accounted(retrieval) as account:
-        account.about(retrieval.locations[0])
+        account.about(location)
         yield from content
         account.about(None)
 

@@ -1,0 +1,192 @@
+"""WADO-RS frames (PS3.18 §10.4.1.1.6): decoded, or compressed as they are stored."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPMethod, HTTPStatus
+from types import MappingProxyType
+from typing import Final
+
+from leadglass.access.rights import Right
+from leadglass.archive.fetch import Fetch, InstanceLocation, Retrieval, Stored
+from leadglass.dicom.transfer_syntaxes import EXPLICIT_VR_LE, RLE_LOSSLESS
+from leadglass.dicom.uids import UID
+from leadglass.pixels.frames import Frames
+from leadglass.pixels.renderer import Renderer
+from leadglass.servers.dicomweb.outgoing import (
+    Part,
+    Wish,
+    begin,
+    entity_tag,
+    not_acceptable,
+    recorded,
+    several,
+    single,
+    unchanged,
+    wishes,
+)
+from leadglass.servers.dicomweb.wado import INSTANCE, OCTETS
+from leadglass.servers.http.answers import Answer, Problem
+from leadglass.servers.http.routes import Call, Route
+
+# Frames of one answer: a viewer asks for tiles one by one, or for a cine loop.
+FRAMES_MAX: Final = 10_000
+_LIST = re.compile(r"\d{1,9}(-\d{1,9})?(,\d{1,9}(-\d{1,9})?)*", re.ASCII)
+_LIST_CHARACTERS_MAX: Final = 4096
+
+# What a frame is as it is stored (Table 8.7.3-5).
+COMPRESSED: Final[Mapping[UID, str]] = MappingProxyType(
+    {
+        UID(f"1.2.840.10008.1.2.4.{last}"): media_type
+        for media_type, lasts in (
+            ("image/jpeg", (50, 51, 57, 70)),
+            ("image/jls", (80, 81)),
+            ("image/jp2", (90, 91)),
+            ("image/jpx", (92, 93)),
+            ("image/jxl", (110, 111, 112)),
+            ("image/jphc", (201, 202, 203)),
+        )
+        for last in lasts
+    }
+    | {RLE_LOSSLESS: "image/dicom-rle"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RetrieveFrames:
+    """Answers what asks for frames.
+
+    Attributes:
+        fetch: The use case.
+        renderer: Decodes, in processes of its own.
+        root: Path of the service.
+    """
+
+    fetch: Fetch
+    renderer: Renderer
+    root: str = "/dicom-web"
+
+    def routes(self) -> Iterator[Route]:
+        """Yield the route."""
+        yield Route(
+            method=HTTPMethod.GET,
+            template=f"{self.root}{INSTANCE}/frames/{{frames}}",
+            access=Right.VIEW,
+            handler=self.frames,
+        )
+
+    def frames(self, call: Call) -> Answer:
+        """Answer with frames in the order that they are asked for."""
+        numbers = frame_numbers(call.path["frames"])
+        wanted = wishes(call)
+        retrieval = begin(self.fetch, call, Right.VIEW)
+        (location,) = retrieval.locations
+        with recorded(retrieval):
+            wish, media_type, syntax = _form(wanted, UID(location.transfer_syntax_uid))
+            with retrieval.open(location) as stored:
+                found = frames_of(stored, location)
+                for number in numbers:
+                    found.place(number)  # all are there, before the first leaves
+        tag = entity_tag(retrieval.locations, numbers, syntax)
+        known = unchanged(retrieval, call, tag)
+        if known is not None:
+            return known
+        headers = {"etag": tag}
+        typed = f"{media_type}; transfer-syntax={syntax}"
+        is_stored = media_type != OCTETS or syntax != EXPLICIT_VR_LE
+        if wish.is_single and not wish.is_multipart and len(numbers) == 1:
+            content = self._content(retrieval, location, numbers, is_stored=is_stored)
+            return single(retrieval, typed, content, headers=headers)
+        parts = self._parts(retrieval, location, numbers, typed, is_stored=is_stored)
+        return several(retrieval, media_type, parts, headers=headers)
+
+    def _parts(
+        self,
+        retrieval: Retrieval,
+        location: InstanceLocation,
+        numbers: Sequence[int],
+        typed: str,
+        *,
+        is_stored: bool,
+    ) -> Iterator[Part]:
+        with retrieval.open(location) as stored:
+            found = frames_of(stored, location)
+            for number in numbers:
+                content = self._frame(found, number, is_stored=is_stored)
+                yield location, {"Content-Type": typed}, content
+
+    def _content(
+        self,
+        retrieval: Retrieval,
+        location: InstanceLocation,
+        numbers: Sequence[int],
+        *,
+        is_stored: bool,
+    ) -> Iterator[bytes]:
+        with retrieval.open(location) as stored:
+            found = frames_of(stored, location)
+            yield from self._frame(found, numbers[0], is_stored=is_stored)
+
+    def _frame(
+        self, frames: Frames, number: int, *, is_stored: bool
+    ) -> Iterator[bytes]:
+        layout, place = frames.layout, frames.place(number)
+        is_plain = (
+            not layout.is_encapsulated
+            and not layout.is_in_big_endian_words
+            and not place.bit
+            and layout.image.bits_allocated > 1
+        )
+        if is_stored or is_plain:
+            yield from frames.chunks(place)
+        else:
+            yield self.renderer.decode(frames, number).samples
+
+
+def frame_numbers(text: str) -> tuple[int, ...]:
+    """Read a list of frames and ranges of them, as ``1,4-6``.
+
+    Raises:
+        Problem: 400, it is none, or too long.
+    """
+    if len(text) > _LIST_CHARACTERS_MAX or not _LIST.fullmatch(text):
+        raise Problem(HTTPStatus.BAD_REQUEST, "frames are numbers, as in 1,4-6")
+    numbers: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        begins, ends = int(first), int(last or first)
+        if not 1 <= begins <= ends:
+            raise Problem(HTTPStatus.BAD_REQUEST, "frames begin at 1 and go up")
+        if len(numbers) + ends - begins >= FRAMES_MAX:
+            raise Problem(HTTPStatus.BAD_REQUEST, "too many frames for one answer")
+        numbers.extend(range(begins, ends + 1))
+    return tuple(numbers)
+
+
+def frames_of(stored: Stored, location: InstanceLocation) -> Frames:
+    """Return the frames of an instance.
+
+    Raises:
+        NotFound: It has no pixel data.
+        BadData: It is broken.
+    """
+    return Frames(stored, UID(location.transfer_syntax_uid))
+
+
+def _form(wanted: Sequence[Wish], stored: UID) -> tuple[Wish, str, UID]:
+    """Return which wish is fulfilled, the media type and the transfer syntax.
+
+    Who asks for bytes and says that any transfer syntax will do gets what is
+    stored; who says nothing of it gets them decoded (§8.7.3.5.2).
+    """
+    compressed = COMPRESSED.get(stored)
+    for wish in wanted:
+        is_any = wish.kind in {"*/*", OCTETS}
+        if compressed and (
+            (wish.takes(compressed) and not is_any and wish.syntax in {"", "*", stored})
+            or (is_any and wish.syntax in {"*", stored})
+        ):
+            return wish, compressed, stored
+        if wish.takes(OCTETS) and wish.syntax in {"", "*", EXPLICIT_VR_LE}:
+            return wish, OCTETS, EXPLICIT_VR_LE
+    raise not_acceptable("there are decoded frames, and those that are stored")

@@ -1,0 +1,205 @@
+"""WADO-RS frames and rendered images of real files, over real TLS."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom import Dataset, dcmread
+from pydicom.data import get_testdata_file
+
+from leadglass.access.policy import Kind, Subject
+from leadglass.app import Node
+from leadglass.archive.accounts import Accounts
+from leadglass.archive.ingest import Announced
+from leadglass.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
+from leadglass.dicom.uids import UID
+from leadglass.identity.tokens.token import NewToken
+from leadglass.pixels.renderer import Renderer
+from leadglass.pixels.transcode import Transcoder
+from leadglass.servers.dicomweb.wado import Retrieve
+from leadglass.servers.dicomweb.wado_frames import RetrieveFrames, frame_numbers
+from leadglass.servers.dicomweb.wado_rendered import RetrieveRendered
+from leadglass.servers.http.answers import Problem
+from leadglass.servers.http.authentication import Proof
+from tests.unit.servers.conftest import Enrol
+from tests.unit.servers.dicomweb.test_wado import ask, parts_of
+from tests.unit.servers.http.rig import TOKEN, Running, listening
+
+NAMES = ("MR_small.dcm", "MR_small_bigendian.dcm", "SC_rgb_rle_2frame.dcm")
+META_BEGINS = 132 + 12  # preamble, prefix and group length (PS3.10 §7.1)
+STORED = 'multipart/related; type="application/octet-stream"; transfer-syntax=*'
+
+
+def read(name: str) -> tuple[Dataset, bytes]:
+    """Return a file of pydicom, and the bytes of its data set."""
+    path = get_testdata_file(name)
+    assert path is not None
+    raw = Path(path).read_bytes()
+    found = dcmread(path)
+    return found, raw[META_BEGINS + found.file_meta.FileMetaInformationGroupLength :]
+
+
+def path_of(found: Dataset) -> str:
+    return (
+        f"/studies/{found.StudyInstanceUID}/series/{found.SeriesInstanceUID}"
+        f"/instances/{found.SOPInstanceUID}"
+    )
+
+
+@pytest.fixture
+def archive(node: Node, enrol: Enrol) -> Iterator[Running]:
+    sender = enrol("modality", "store")
+    seen: set[str] = set()
+    for name in NAMES:
+        found, data = read(name)
+        if found.SOPInstanceUID in seen:
+            continue
+        seen.add(found.SOPInstanceUID)
+        syntax = TRANSFER_SYNTAXES[UID(found.file_meta.TransferSyntaxUID)]
+        announced = Announced(UID(found.SOPClassUID), UID(found.SOPInstanceUID), syntax)
+        arrival = node.ingest.begin(sender, announced)
+        arrival.write(memoryview(data))
+        arrival.finish()
+    node.parts.intake.catch_up()
+    new = NewToken(name="viewer", role="service")
+    Accounts.of(node.parts).add_token(node.operator, new)
+    with Transcoder() as transcoder:
+        renderer = Renderer(transcoder)
+        table = (
+            *Retrieve(node.fetch, transcoder).routes(),
+            *RetrieveFrames(node.fetch, renderer).routes(),
+            *RetrieveRendered(node.fetch, renderer).routes(),
+        )
+        with listening(node.authority, table, door=node.parts.require) as running:
+            subject = Subject(Kind.SERVICE, "viewer")
+            running.known[Proof.BEARER].add(TOKEN.encode(), subject)
+            yield running
+
+
+def test_a_native_frame(archive: Running) -> None:
+    found, _ = read("MR_small.dcm")
+    ((kind, frame),) = parts_of(ask(archive, f"{path_of(found)}/frames/1"))
+    assert kind == "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1"
+    assert frame == found.PixelData
+    single = ask(
+        archive, f"{path_of(found)}/frames/1", accept="application/octet-stream"
+    )
+    assert single.content == found.PixelData
+
+
+def test_compressed_frames_are_decoded_or_given_as_they_are(archive: Running) -> None:
+    found, _ = read("SC_rgb_rle_2frame.dcm")
+    decoded = parts_of(ask(archive, f"{path_of(found)}/frames/2,1"))
+    pixels = found.pixel_array
+    planes = [np.frombuffer(data, np.uint8) for _, data in decoded]
+    for plane, expected in zip(planes, (pixels[1], pixels[0]), strict=True):
+        as_pixels = plane.reshape(expected.shape)
+        as_planes = plane.reshape(3, *expected.shape[:2]).transpose(1, 2, 0)
+        assert (as_pixels == expected).all() or (as_planes == expected).all()
+    for accept in (STORED, 'multipart/related; type="image/dicom-rle"'):
+        stored = parts_of(ask(archive, f"{path_of(found)}/frames/1-2", accept=accept))
+        assert [kind for kind, _ in stored] == [
+            "image/dicom-rle; transfer-syntax=1.2.840.10008.1.2.5"
+        ] * 2
+        assert all(data in found.PixelData for _, data in stored)
+
+
+@pytest.mark.parametrize(
+    ("frames", "accept", "status"),
+    [
+        ("3", "*/*", 404),
+        ("0", "*/*", 400),
+        ("x", "*/*", 400),
+        ("1", "image/jls", 406),
+        ("1", 'multipart/related; type="video/mp4"', 406),
+    ],
+)
+def test_frames_that_are_none(
+    archive: Running, frames: str, accept: str, status: int
+) -> None:
+    found, _ = read("SC_rgb_rle_2frame.dcm")
+    response = ask(archive, f"{path_of(found)}/frames/{frames}", accept=accept)
+    assert response.status_code == status
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1,", "2-1", "1-10001", "1-9,1-9999", "1" * 10, "1," * 3000 + "1"]
+)
+def test_lists_of_frames_that_are_none(text: str) -> None:
+    with pytest.raises(Problem):
+        frame_numbers(text)
+
+
+def test_lists_of_frames() -> None:
+    assert frame_numbers("3,1-2,1") == (3, 1, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("accept", "form"), [("*/*", "JPEG"), ("image/png", "PNG"), ("image/gif", "GIF")]
+)
+def test_a_picture(archive: Running, accept: str, form: str) -> None:
+    found, _ = read("SC_rgb_rle_2frame.dcm")
+    response = ask(archive, f"{path_of(found)}/rendered", accept=accept)
+    assert response.status_code == 200, response.text
+    picture: Any = Image.open(io.BytesIO(response.content))
+    assert picture.format == form
+    assert picture.size == (found.Columns, found.Rows)
+    assert getattr(picture, "n_frames", 1) == (2 if form == "GIF" else 1)
+
+
+def test_pictures_at_all_levels(archive: Running) -> None:
+    found, _ = read("MR_small.dcm")
+    path = path_of(found)
+    paths = [path.split("/series")[0], path.split("/instances")[0], path]
+    for each in (*paths, f"{path}/frames/1"):
+        small = ask(archive, f"{each}/thumbnail")
+        assert small.status_code == 200
+        assert max(Image.open(io.BytesIO(small.content)).size) == 128
+        assert ask(archive, f"{each}/rendered").status_code == 200
+
+
+def test_window_and_viewport(archive: Running) -> None:
+    found, _ = read("MR_small.dcm")
+    query = "viewport=32,32&window=10000,1,linear&accept=image/png"
+    response = ask(archive, f"{path_of(found)}/rendered?{query}")
+    picture = Image.open(io.BytesIO(response.content))
+    assert picture.size == (32, 32)
+    assert picture.convert("L").getextrema() == (0, 0)  # all lies below the window
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("viewport=0,5", 400),
+        ("viewport=5", 400),
+        ("viewport=99999,5", 400),
+        ("viewport=5,5,0,0,9999,1", 400),
+        ("window=1,2,cubic", 400),
+        ("window=nan,2", 400),
+        ("window=a,b", 400),
+        ("quality=0", 400),
+        ("quality=x", 400),
+        ("quality=5&quality=6", 400),
+        ("annotation=patient", 400),
+        ("something=1", 400),
+        ("accept=video/mp4", 406),
+    ],
+)
+def test_views_that_are_none(archive: Running, query: str, status: int) -> None:
+    found, _ = read("MR_small.dcm")
+    response = ask(archive, f"{path_of(found)}/rendered?{query}")
+    assert response.status_code == status
+
+
+def test_an_instance_in_the_syntax_that_is_asked_for(archive: Running) -> None:
+    found, _ = read("SC_rgb_rle_2frame.dcm")
+    accept = "application/dicom; transfer-syntax=1.2.840.10008.1.2.1"
+    response = ask(archive, path_of(found), accept=accept)
+    assert response.status_code == 200
+    other = dcmread(io.BytesIO(response.content))
+    assert other.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
+    assert (other.pixel_array == found.pixel_array).all()
