@@ -13,6 +13,7 @@ from typing import Final
 from leadglass.access.rights import Right
 from leadglass.archive.fetch import Fetch, InstanceLocation, Retrieval
 from leadglass.archive.metadata import Metadata, bulk_url, events, length_of, plain
+from leadglass.audit.builders import Service
 from leadglass.dicom.model.sources import Source, pieces
 from leadglass.dicom.model.values import WORD_BYTES, swapped
 from leadglass.dicom.model.walk import Value, locate
@@ -59,11 +60,13 @@ class Retrieve:
         fetch: The use case.
         transcoder: For other transfer syntaxes.
         root: Path of the service.
+        service: By which name it stands on the record.
     """
 
     fetch: Fetch
     transcoder: Transcoder
     root: str = "/dicom-web"
+    service: Service = Service.WADO_RS
 
     def routes(self) -> Iterator[Route]:
         """Yield the routes of §10.4.1.1.1 and §10.4.1.1.2, and that of bulk data."""
@@ -95,7 +98,7 @@ class Retrieve:
         syntaxes = frozenset(each.syntax for each in wanted)
         if not syntaxes:
             raise not_acceptable(f"there is {DICOM}, in multipart/related")
-        retrieval = begin(self.fetch, call, Right.GET)
+        retrieval = begin(self.fetch, call, Right.GET, self.service)
         targets = {
             each.instance_uid: _target(each, syntaxes) for each in retrieval.locations
         }
@@ -149,7 +152,7 @@ class Retrieve:
         """Answer with all but the bulk data, in JSON or XML."""
         accepts = [value for name, value in call.query if name == "accept"]
         form = choose(accepts or call.headers.getlist("accept"))
-        retrieval = begin(self.fetch, call, Right.VIEW)
+        retrieval = begin(self.fetch, call, Right.VIEW, self.service)
         base = call.base + self.root
         tag = entity_tag(retrieval.locations, form.value, base)
         known = unchanged(retrieval, call, tag)
@@ -190,7 +193,7 @@ class Retrieve:
         wanted = [each for each in wishes(call) if each.takes(OCTETS)]
         if not wanted:
             raise not_acceptable(f"there is {OCTETS}")
-        retrieval = begin(self.fetch, call, Right.VIEW)
+        retrieval = begin(self.fetch, call, Right.VIEW, self.service)
         (location,) = retrieval.locations
         tag = entity_tag(retrieval.locations, name)
         with recorded(retrieval):

@@ -7,6 +7,7 @@ from typing import Final
 
 from leadglass.access.rights import Right
 from leadglass.archive.fetch import Fetch, InstanceLocation, Retrieval
+from leadglass.audit.builders import Service
 from leadglass.errors import NotFound
 from leadglass.pixels.frames import Frames
 from leadglass.pixels.renderer import Renderer
@@ -48,11 +49,13 @@ class RetrieveRendered:
         fetch: The use case.
         renderer: Renders, in processes of its own.
         root: Path of the service.
+        service: By which name it stands on the record.
     """
 
     fetch: Fetch
     renderer: Renderer
     root: str = "/dicom-web"
+    service: Service = Service.WADO_RS
 
     def routes(self) -> Iterator[Route]:
         """Yield the routes."""
@@ -81,7 +84,7 @@ class RetrieveRendered:
         view = view_of(call.query, wishes(call), viewport)
         asked = call.path.get("frames")
         numbers = None if asked is None else frame_numbers(asked)
-        retrieval = begin(self.fetch, call, Right.VIEW)
+        retrieval = begin(self.fetch, call, Right.VIEW, self.service)
         tag = entity_tag(retrieval.locations, view, numbers)
         known = unchanged(retrieval, call, tag)
         if known is not None:

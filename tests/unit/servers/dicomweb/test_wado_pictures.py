@@ -15,6 +15,7 @@ from leadglass.access.policy import Kind, Subject
 from leadglass.app import Node
 from leadglass.archive.accounts import Accounts
 from leadglass.archive.ingest import Announced
+from leadglass.audit.builders import Service
 from leadglass.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
 from leadglass.dicom.uids import UID
 from leadglass.identity.tokens.token import NewToken
@@ -23,6 +24,7 @@ from leadglass.pixels.transcode import Transcoder
 from leadglass.servers.dicomweb.wado import Retrieve
 from leadglass.servers.dicomweb.wado_frames import RetrieveFrames, frame_numbers
 from leadglass.servers.dicomweb.wado_rendered import RetrieveRendered
+from leadglass.servers.dicomweb.wado_uri import Uri
 from leadglass.servers.http.answers import Problem
 from leadglass.servers.http.authentication import Proof
 from tests.unit.servers.conftest import Enrol
@@ -73,6 +75,10 @@ def archive(node: Node, enrol: Enrol) -> Iterator[Running]:
             *Retrieve(node.fetch, transcoder).routes(),
             *RetrieveFrames(node.fetch, renderer).routes(),
             *RetrieveRendered(node.fetch, renderer).routes(),
+            *Uri(
+                Retrieve(node.fetch, transcoder, service=Service.WADO_URI),
+                RetrieveRendered(node.fetch, renderer, service=Service.WADO_URI),
+            ).routes(),
         )
         with listening(node.authority, table, door=node.parts.require) as running:
             subject = Subject(Kind.SERVICE, "viewer")
@@ -203,3 +209,63 @@ def test_an_instance_in_the_syntax_that_is_asked_for(archive: Running) -> None:
     other = dcmread(io.BytesIO(response.content))
     assert other.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
     assert (other.pixel_array == found.pixel_array).all()
+
+
+def uri(archive: Running, found: Dataset, **more: str) -> Any:
+    options = {
+        "requestType": "WADO",
+        "studyUID": found.StudyInstanceUID,
+        "seriesUID": found.SeriesInstanceUID,
+        "objectUID": found.SOPInstanceUID,
+    } | more
+    with archive.client() as client:
+        return client.get(
+            "/wado", params={name: value for name, value in options.items() if value}
+        )
+
+
+def test_an_instance_by_uri(archive: Running, node: Node) -> None:
+    found, data = read("SC_rgb_rle_2frame.dcm")
+    response = uri(archive, found, contentType="application/dicom")
+    assert response.headers["content-type"] == (
+        "application/dicom; transfer-syntax=1.2.840.10008.1.2.5"
+    )
+    assert response.content.endswith(data)
+    services = {each.event.details.get("service") for each in node.audit.list()}
+    assert "WADO-URI" in services
+
+
+def test_a_picture_by_uri(archive: Running) -> None:
+    found, _ = read("SC_rgb_rle_2frame.dcm")
+    assert uri(archive, found).headers["content-type"] == "image/jpeg"
+    response = uri(
+        archive,
+        found,
+        contentType="image/png",
+        rows="20",
+        columns="20",
+        frameNumber="2",
+    )
+    assert Image.open(io.BytesIO(response.content)).size == (20, 20)
+
+
+@pytest.mark.parametrize(
+    ("more", "status"),
+    [
+        ({"requestType": ""}, 400),
+        ({"objectUID": ""}, 400),
+        ({"rows": "20"}, 400),
+        ({"windowCenter": "20"}, 400),
+        ({"anonymize": "yes"}, 400),  # never take for done what is not
+        ({"contentType": "application/dicom", "rows": "2"}, 400),
+        ({"contentType": "text/html"}, 406),
+        ({"frameNumber": "3"}, 404),
+        ({"objectUID": "1.2.3"}, 404),
+        ({"objectUID": "x"}, 404),
+    ],
+)
+def test_uris_that_name_nothing(
+    archive: Running, more: dict[str, str], status: int
+) -> None:
+    found, _ = read("SC_rgb_rle_2frame.dcm")
+    assert uri(archive, found, **more).status_code == status
