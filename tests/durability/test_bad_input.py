@@ -92,12 +92,24 @@ def highest_memory(node: RunningNode) -> int:
 
 
 def blobs(node: RunningNode) -> set[str]:
-    """Return every file of the vault that is, or may become, a blob."""
-    return {
-        each.name
-        for each in (node.home / "vault").rglob("*")
-        if each.is_file() and len(each.name.removesuffix(".part")) == 32
-    }
+    """Return every file of the vault that is, or may become, a blob.
+
+    Those that are empty were made ready for instances to come.
+    """
+    found = None
+    while found is None or found != listed(node):  # one may be moving meanwhile
+        found = listed(node)
+    return found
+
+
+def listed(node: RunningNode) -> set[str]:
+    found = set()
+    for each in (node.home / "vault").rglob("*"):
+        with suppress(FileNotFoundError):
+            is_blob = len(each.name.removesuffix(".part")) == 32 and each.is_file()
+            if is_blob and each.stat().st_size:
+                found.add(each.name)
+    return found
 
 
 def good() -> Instance:

@@ -76,8 +76,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Archive:
     device = node.enrol("CT1")
     study = new_uid()
     large = make_instance(1, study=study, pixel_bytes=LARGE)
+    # Random UIDs differ in length; the first two must not, for what is done to them.
     small = tuple(
-        make_instance(number, study=each, pixel_bytes=SMALL)
+        make_instance(
+            number,
+            study=each,
+            pixel_bytes=SMALL,
+            SOPInstanceUID=f"{study[:50]}.{number}",
+        )
         for number, each in enumerate((study, study, new_uid()), start=2)
     )
     with node.open() as opened:
