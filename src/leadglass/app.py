@@ -21,7 +21,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -81,6 +81,7 @@ from leadglass.pixels.transcode import Transcoder
 from leadglass.servers.dicomweb.qido import Search
 from leadglass.servers.dicomweb.storing import Store
 from leadglass.servers.dicomweb.table import table
+from leadglass.servers.dicomweb.wado import Retrieve
 from leadglass.servers.dimse.connection import Timeouts
 from leadglass.servers.dimse.retrieve import Outgoing
 from leadglass.servers.dimse.server import DimseServer, UseCases
@@ -545,7 +546,7 @@ def serve(
             if unsafe is None
             else server.listen_unsafe_plaintext((str(unsafe.host), unsafe.port))
         )
-        web = _listen_https(node, contexts, doorkeeper, stack)
+        web = _listen_https(node, contexts, doorkeeper, transcoder, stack)
         jobs.start()
         # What is here now stays: the collector need not look at it again.
         gc.collect()
@@ -560,7 +561,11 @@ def serve(
 
 
 def _listen_https(
-    node: Node, contexts: Contexts, doorkeeper: Doorkeeper, stack: ExitStack
+    node: Node,
+    contexts: Contexts,
+    doorkeeper: Doorkeeper,
+    transcoder: Transcoder,
+    stack: ExitStack,
 ) -> tuple[str, int] | None:
     """Open HTTPS, if it is wanted, until the stack ends; return where it listens."""
     listen = node.config.https_listen
@@ -581,7 +586,7 @@ def _listen_https(
 
     def guard(address: tuple[str, int]) -> Guard:
         return Guard(
-            web_routes(node, bodies),
+            web_routes(node, bodies, transcoder),
             authenticators(judges),
             parts.require,
             origins=origins(node.config.tls.node_names, address[1]),
@@ -601,10 +606,13 @@ def _listen_https(
     return server.start().address
 
 
-def web_routes(node: Node, bodies: ThreadPoolExecutor) -> tuple[Route, ...]:
+def web_routes(
+    node: Node, bodies: Executor, transcoder: Transcoder
+) -> tuple[Route, ...]:
     """Return all that HTTPS offers; ``bodies`` are the threads of what comes in."""
     services = (
         *Search(node.find).routes(),
+        *Retrieve(node.fetch, transcoder).routes(),
         *Store(node.ingest, bodies, node.config.https.stored_bytes_max).routes(),
     )
     return tuple(table(services, partial(_look, node)))
