@@ -55,7 +55,7 @@ from leadglass.archive.register import Registrar
 from leadglass.archive.rulebook import RuleBook
 from leadglass.archive.verify import Verify
 from leadglass.archive.visit import Visits
-from leadglass.audit.builders import Events
+from leadglass.audit.builders import Events, Service
 from leadglass.audit.builders import Node as NodeName
 from leadglass.audit.log import AuditLog
 from leadglass.config import Config, Https
@@ -77,11 +77,15 @@ from leadglass.identity.people.sessions import Limits as SessionLimits
 from leadglass.identity.people.sessions import Sessions
 from leadglass.identity.people.tickets import Tickets
 from leadglass.index.index import Index
+from leadglass.pixels.renderer import Renderer
 from leadglass.pixels.transcode import Transcoder
 from leadglass.servers.dicomweb.qido import Search
 from leadglass.servers.dicomweb.storing import Store
 from leadglass.servers.dicomweb.table import table
 from leadglass.servers.dicomweb.wado import Retrieve
+from leadglass.servers.dicomweb.wado_frames import RetrieveFrames
+from leadglass.servers.dicomweb.wado_rendered import RetrieveRendered
+from leadglass.servers.dicomweb.wado_uri import Uri
 from leadglass.servers.dimse.connection import Timeouts
 from leadglass.servers.dimse.retrieve import Outgoing
 from leadglass.servers.dimse.server import DimseServer, UseCases
@@ -610,9 +614,16 @@ def web_routes(
     node: Node, bodies: Executor, transcoder: Transcoder
 ) -> tuple[Route, ...]:
     """Return all that HTTPS offers; ``bodies`` are the threads of what comes in."""
+    renderer = Renderer(transcoder)
     services = (
         *Search(node.find).routes(),
         *Retrieve(node.fetch, transcoder).routes(),
+        *RetrieveFrames(node.fetch, renderer).routes(),
+        *RetrieveRendered(node.fetch, renderer).routes(),
+        *Uri(
+            Retrieve(node.fetch, transcoder, service=Service.WADO_URI),
+            RetrieveRendered(node.fetch, renderer, service=Service.WADO_URI),
+        ).routes(),
         *Store(node.ingest, bodies, node.config.https.stored_bytes_max).routes(),
     )
     return tuple(table(services, partial(_look, node)))

@@ -1,7 +1,6 @@
 """HTTPS of a real node in a process of its own: who is let in, and what is said."""
 
 import json
-import shutil
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
@@ -307,7 +306,6 @@ def test_capabilities_and_health_tell_no_facts(world: World) -> None:
     assert "server" not in health.headers
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_curl_as_the_manual_says(world: World) -> None:
     done = subprocess.run(
         [

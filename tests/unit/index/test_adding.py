@@ -230,9 +230,8 @@ def test_the_issuer_tells_patients_apart(database: Database) -> None:
 def test_a_study_keeps_its_first_key_and_knows_all(database: Database) -> None:
     add(database, record("1.1", "1.1.1", "1.1.1.1", key_id="k1"))
     add(database, record("1.1", "1.1.1", "1.1.1.2", key_id="k2"))
-    with database.read() as connection:
-        assert INDEX.study_key(database, "1.1") == "k1"
-        assert INDEX.study_key(database, "1.2") is None
+    assert INDEX.study_key(database, "1.1") == "k1"
+    assert INDEX.study_key(database, "1.2") is None
     ((key_ids,),) = columns(database, "key_ids")
     assert json.loads(key_ids) == ["k1", "k2"]
 

@@ -61,8 +61,7 @@ def test_a_removed_study_leaves_no_row_and_tells_what_to_destroy(
     assert set(removed.blobs) == {each.blob for each in records}
     assert removed.key_ids == ("k1", "k2")
     assert rows(database) == before
-    with database.read() as connection:
-        assert INDEX.study_key(database, "1") is None
+    assert INDEX.study_key(database, "1") is None
 
 
 def test_the_patient_stays_while_another_study_does(database: Database) -> None:

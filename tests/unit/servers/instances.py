@@ -19,11 +19,17 @@ class Instance:
 
 
 def make_instance(
-    number: int = 1, *, study: str = STUDY, pixels: int = 64, **values: str
+    number: int = 1,
+    *,
+    study: str = STUDY,
+    pixels: int = 64,
+    is_image: bool = False,
+    **values: str,
 ) -> Instance:
     """Return an instance in Explicit VR Little Endian.
 
-    ``values`` are keywords; text is written in UTF-8.
+    ``values`` are keywords; text is written in UTF-8. ``is_image`` says how its pixels,
+    some multiple of 20 bytes, are to be read.
     """
     uid = UID(f"{study}.1.{number}")
     texts = {
@@ -55,6 +61,18 @@ def make_instance(
     request.set(0x0040_1001, "SH", b"RP-7")
     data_set.set(0x0040_0275, "SQ", (request,))
     data_set.set(0x7FE0_0010, "OW", bytes(pixels))
+    if is_image:
+        data_set.set(0x0028_0004, "CS", b"MONOCHROME2 ")
+        for tag, number_of in (
+            (0x0028_0002, 1),  # samples for each pixel
+            (0x0028_0010, pixels // 20),  # rows
+            (0x0028_0011, 10),  # columns
+            (0x0028_0100, 16),  # bits allocated
+            (0x0028_0101, 16),  # bits stored
+            (0x0028_0102, 15),  # high bit
+            (0x0028_0103, 0),  # unsigned
+        ):
+            data_set.set(tag, "US", number_of.to_bytes(2, "little"))
     ordered = DataSet()
     for tag in sorted(data_set.elements):
         ordered.elements[tag] = data_set.elements[tag]

@@ -49,6 +49,13 @@ NAMES = {
     "frames": "1",
     "bulk": "7FE00010",
 }
+# What a route needs besides its path.
+QUERIES = {
+    "/wado": (
+        f"?requestType=WADO&studyUID={NAMES['study']}"
+        f"&seriesUID={NAMES['series']}&objectUID={NAMES['instance']}"
+    )
+}
 
 
 def is_something(response: httpx.Response) -> bool:
@@ -90,7 +97,7 @@ class Matrix:
 
 @pytest.fixture
 def matrix(node: Node, store: Store) -> Iterator[Matrix]:
-    store(1, pixels=3000)  # enough to be bulk data
+    store(1, pixels=3000, is_image=True)  # enough to be bulk data
     node.parts.intake.catch_up()
     people = {
         (role, where): person
@@ -145,7 +152,7 @@ def made(node: Node, role: str, where: str) -> Person | None:
 def ask(
     matrix: Matrix, client: httpx.Client, route: Route, headers: dict[str, str]
 ) -> httpx.Response:
-    path = route.template.format_map(NAMES)
+    path = route.template.format_map(NAMES) + QUERIES.get(route.template, "")
     more = dict(headers)
     if route.method is not HTTPMethod.GET:
         more["origin"] = matrix.running.base
