@@ -257,9 +257,11 @@ def test_too_long_a_body_is_not_taken(running: Running) -> None:
     with running.client() as client:
         response = client.post("/take", content=bytes(BODY_BYTES_MAX + 1))
         assert response.status_code == 413
-    chunk = b"10000\r\n" + bytes(65_536) + b"\r\n"
+    # Not a byte more than shows it: who goes on sending may find the connection reset
+    # before it has read the answer.
+    chunk = b"%x\r\n" % BODY_BYTES_MAX + bytes(BODY_BYTES_MAX) + b"\r\n"
     head = running.head("Transfer-Encoding: chunked", method="POST", path="/take")
-    assert running.say(head + chunk * 3).startswith(b"HTTP/1.1 413 ")
+    assert running.say(head + chunk + b"1\r\nx").startswith(b"HTTP/1.1 413 ")
 
 
 def test_a_body_where_none_is_wanted(running: Running) -> None:
