@@ -24,6 +24,9 @@ that), or that an ``fsync`` of a file keeps its name.
 
 Files that are mapped into memory and written there are invisible to it: SQLite's
 ``-shm`` alone, whose content is random after a cut.
+
+Times are those of the wall clock: what was recorded while that was set has no order,
+and is recorded again (``Clock``).
 """
 
 import os
@@ -33,6 +36,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Final
 
@@ -58,10 +62,43 @@ _LINE: Final = re.compile(
 _ENDED: Final = re.compile(r"\+\+\+ (exited|killed) .*\+\+\+\n\Z")
 END_TIMEOUT_S: Final = 60
 END_LOOK_S: Final = 0.05
+# Reading two clocks takes less, also when the processor is given to another between;
+# a clock that is set moves by more, or by too little to turn two calls round.
+CLOCK_STEP_NS_MIN: Final = 500_000
+ATTEMPTS_MAX: Final = 5
 _UNMODELLED: Final = frozenset(
     {"writev", "pwritev", "pwritev2", "sendfile", "copy_file_range", "truncate"}
     | {"fallocate", "link", "linkat", "symlink", "symlinkat", "sync_file_range"}
 )
+
+
+class Clock:
+    """Tells whether somebody set the wall clock since, as hosts do with their guests.
+
+    ``strace`` has no other clock, and the senders must have the same.
+    """
+
+    def __init__(self) -> None:
+        self._ahead_ns = self._look()
+
+    @property
+    def was_set(self) -> bool:
+        """Whether it was, there and back not counted."""
+        return abs(self._look() - self._ahead_ns) >= CLOCK_STEP_NS_MIN
+
+    @staticmethod
+    def _look() -> int:
+        """Return by how much the wall clock is ahead of the steady one.
+
+        The quickest of a few looks: between two readings others may be served.
+        """
+        looks = []
+        for _ in range(5):
+            before = time.monotonic_ns()
+            wall = time.time_ns()
+            after = time.monotonic_ns()
+            looks.append((after - before, wall - before))
+        return min(looks)[1]
 
 
 class Cut(StrEnum):
@@ -148,7 +185,14 @@ class Recording:
         self._live: dict[Folder, dict[str, Node]] = {}
         self._namings: list[Naming] = []
         self._files: dict[int, _Open] = {}
-        calls = sorted(_calls(traces), key=_order)
+        threads = [list(_calls(path)) for path in traces.iterdir()]
+        self.is_in_order = all(
+            before.end <= after.begin
+            for calls in threads
+            for before, after in pairwise(calls)
+        )
+        """Whether no thread began a call before its last one had ended."""
+        calls = sorted(chain.from_iterable(threads), key=_order)
         self.times = [call.end for call in calls if self._take(call)]
 
     # --- reading ----------------------------------------------------------------
@@ -356,21 +400,18 @@ def _loaded(path: Path) -> Folder:
     )
 
 
-def _calls(traces: Path) -> Iterator[Call]:
-    for path in traces.iterdir():
-        for line in path.read_text("ascii").splitlines():
-            found = _LINE.fullmatch(line)
-            if found is None:
-                assert " = " not in line or " = -1 " in line or "= ?" in line, line
-                continue
-            if found["result"].startswith("-"):
-                continue
-            begin = int(found["begin"].replace(".", ""))
-            took = int(found["took"].replace(".", ""))
-            arguments = tuple(found["arguments"].split(", "))
-            yield Call(
-                begin, begin + took, found["name"], arguments, int(found["result"])
-            )
+def _calls(trace: Path) -> Iterator[Call]:
+    for line in trace.read_text("ascii").splitlines():
+        found = _LINE.fullmatch(line)
+        if found is None:
+            assert " = " not in line or " = -1 " in line or "= ?" in line, line
+            continue
+        if found["result"].startswith("-"):
+            continue
+        begin = int(found["begin"].replace(".", ""))
+        took = int(found["took"].replace(".", ""))
+        arguments = tuple(found["arguments"].split(", "))
+        yield Call(begin, begin + took, found["name"], arguments, int(found["result"]))
 
 
 def _order(call: Call) -> int:
