@@ -275,8 +275,14 @@ class Guard:
         if route.handler is not None:
             handler = route.handler
             return await self._threads.in_turn(lambda: handler(proven()))
-        assert route.receiver is not None  # a route has one of them
         call = await self._threads.in_turn(proven)
+        reader = route.reader
+        if reader is not None:
+            whole = b"".join(
+                [piece async for piece in body.pieces(route.body_bytes_max)]
+            )
+            return await self._threads.in_turn(lambda: reader(call, whole))
+        assert route.receiver is not None  # a route has one of them
         async with self._streams.turn():
             return await route.receiver(call, body.pieces(route.body_bytes_max))
 

@@ -23,6 +23,10 @@ UNSAFE_METHODS: Final = frozenset(
 )
 
 
+# The longest body that is held in memory as a whole: a form or a document, no image.
+READ_BYTES_MAX: Final = 1024 * 1024
+
+
 class Door(Enum):
     """Who may use a route without a right."""
 
@@ -68,8 +72,25 @@ class Call:
 
 # Runs in a thread, and may wait for database and vault.
 Handler = Callable[[Call], Answer]
+# Runs in a thread, with the whole of a small body.
+Reader = Callable[[Call, bytes], Answer]
 # Runs in the event loop, and must not wait but for the body.
 Receiver = Callable[[Call, AsyncIterator[bytes]], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What programs are told of a route that no standard describes.
+
+    Attributes:
+        summary: One sentence, without a full stop.
+        takes: JSON Schema's view of the body is made from this type; ``None``: none.
+        gives: And of the answer.
+    """
+
+    summary: str
+    takes: type | None = None
+    gives: type | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,24 +102,31 @@ class Route:
         template: Path, with ``{name}`` for a segment.
         access: The right it needs, or why it needs none.
         handler: Answers it, without a body.
-        receiver: Answers it, with the body.
+        reader: Answers it, once the body is here.
+        receiver: Answers it, with the body as it comes.
         body_bytes_max: The longest body; 0 for none.
+        about: What programs are told of it; ``None``: a standard says it.
     """
 
     method: HTTPMethod
     template: str
     access: Right | Door
     handler: Handler | None = None
+    reader: Reader | None = None
     receiver: Receiver | None = None
     body_bytes_max: int = 0
+    about: About | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.access, Right | Door):
             raise TypeError("a route names its right, or is public by name")
-        if (self.handler is None) is (self.receiver is None):
-            raise ValueError("a route has a handler or a receiver")
-        if (self.receiver is not None) is not (self.body_bytes_max > 0):
-            raise ValueError("who receives says how much at most, and nobody else")
+        answering = (self.handler, self.reader, self.receiver)
+        if sum(each is not None for each in answering) != 1:
+            raise ValueError("a route has a handler, a reader or a receiver")
+        if (self.handler is None) is not (self.body_bytes_max > 0):
+            raise ValueError("who takes a body says how much at most, and nobody else")
+        if self.reader is not None and self.body_bytes_max > READ_BYTES_MAX:
+            raise ValueError("a body of that length is for a receiver")
         if not self.template.startswith("/"):
             raise ValueError("a template begins with a slash")
 
