@@ -13,6 +13,8 @@ The crash story, after the blob is durable:
 - the transaction is durable, the blob is not settled: the next start settles it
 - the database cannot be written: nothing more is accepted until it can, and what was
   accepted is entered then, or at the next start
+- one instance cannot be entered, by a mistake of ours: it does not keep the others
+  from it. Its blob stays, that it is held is recorded, and each start tries again
 
 What must be decided before the sender is told is not left to the thread: an instance
 whose UID is known already, or is just arriving, goes the slow way (``Arrival``).
@@ -34,7 +36,8 @@ from sqlalchemy import bindparam, exists, select
 from leadglass.archive.condemned import KeyGone, check_key
 from leadglass.archive.receipts import Receipt
 from leadglass.archive.tables import condemned_key
-from leadglass.audit.builders import Actor, Events, Service, Study
+from leadglass.audit.builders import Actor, Events, Result, Service, Study
+from leadglass.audit.codes import Outcome
 from leadglass.audit.events import SOPClass
 from leadglass.audit.log import AuditLog
 from leadglass.database.engine import Database, Transaction
@@ -110,6 +113,7 @@ class _Progress:
     is_closed: bool = False
     failure: LeadglassError | None = None
     failures: int = 0
+    readers_are_warned: bool = False  # of this failure
 
 
 class Intake:
@@ -311,7 +315,11 @@ class Intake:
         try:
             self.catch_up()
         except Unavailable:
-            _LOG.warning("a reader does not see what was stored last")
+            with self._state.lock:
+                is_warned = self._state.readers_are_warned
+                self._state.readers_are_warned = True
+            if not is_warned:
+                _LOG.warning("readers do not see what was stored last")
 
     def _is_the_thread(self) -> bool:
         return threading.current_thread() is self._thread
@@ -435,12 +443,33 @@ class Intake:
                     self._enter([entry])
                 return
             _LOG.exception("an instance cannot be entered; its blob is kept")
+            self._hold(entries[0])
             self._pop(1)
             return
         for entry, each in zip(entries, entered, strict=True):
             entry.release(each.is_kept)
             self.tidy(BlobName(entry.record.blob), is_kept=each.is_kept)
         self._pop(len(entries))
+
+    def _hold(self, entry: Entry) -> None:
+        """Record that an instance is kept and cannot be found.
+
+        Raises:
+            Unavailable: That cannot be recorded now: try again with all of it.
+        """
+        receipt = entry.receipt
+        result = Result(
+            Outcome.SERIOUS_FAILURE, "stored, but held: it cannot be entered"
+        )
+        events = self._events.stored(
+            receipt.actor, (entry.study,), result, service=receipt.service
+        )
+
+        def record(tx: Transaction) -> None:
+            for event in events:
+                self._audit.append(tx, event)
+
+        self._database.write(record)
 
     def _pop(self, count: int) -> None:
         state = self._state
@@ -450,6 +479,7 @@ class Intake:
             state.oldest_at = time.monotonic()
             state.entered += count
             state.failure = None
+            state.readers_are_warned = False
             self._progress.notify_all()
 
     def _stand_still(self, failure: LeadglassError) -> bool:

@@ -7,7 +7,7 @@ from leadglass.archive.erase import Erase
 from leadglass.archive.intake import Entry
 from leadglass.archive.parts import Parts
 from leadglass.archive.reading import read_stored
-from leadglass.errors import BadData, Damaged, NotFound
+from leadglass.errors import BadData, Damaged, LeadglassError, NotFound
 from leadglass.vault.blobs import BlobName
 
 _LOG = logging.getLogger(__name__)
@@ -22,6 +22,8 @@ class Recovered:
         entered: Blobs that were stored and had no row yet; now they have.
         removed: Blobs that nobody can need: their study was erased.
         damaged: Blobs that do not verify any more; they stay where they are.
+        held: Blobs that are whole and cannot be entered, by a mistake of ours; they
+            stay where they are, and a version that mends it enters them.
         erased: Erasures that were decided and recorded, and are now complete.
     """
 
@@ -29,6 +31,7 @@ class Recovered:
     entered: int = 0
     removed: int = 0
     damaged: int = 0
+    held: int = 0
     erased: int = 0
 
 
@@ -51,10 +54,27 @@ def recover(parts: Parts, erase: Erase) -> Recovered:
             parts.blobs.settle(name)
             found.settled += 1
         else:
-            _enter(parts, name, found)
+            _try_to_enter(parts, name, found)
     if found.damaged:
         _LOG.error("blobs that were stored do not verify: %d", found.damaged)
+    if found.held:
+        _LOG.error("blobs that were stored cannot be entered: %d", found.held)
     return found
+
+
+def _try_to_enter(parts: Parts, name: BlobName, found: Recovered) -> None:
+    """Enter one blob; one that fails must not keep the node from starting.
+
+    Raises:
+        LeadglassError: It is not this blob that fails, but what it needs.
+    """
+    try:
+        _enter(parts, name, found)
+    except LeadglassError:
+        raise
+    except Exception:  # noqa: BLE001  # nothing was committed; the blob is as it was
+        _LOG.exception("a stored instance cannot be entered; its blob is kept")
+        found.held += 1
 
 
 def _enter(parts: Parts, name: BlobName, found: Recovered) -> None:

@@ -81,6 +81,8 @@ def _answer(
             "settled": recovered.settled,
             "entered": recovered.entered,
             "removed": recovered.removed,
+            "damaged": recovered.damaged,
+            "held": recovered.held,
             "erased": recovered.erased,
         },
         **facts,

@@ -20,9 +20,11 @@ from leadglass.archive.receipts import Receipt
 from leadglass.archive.recovery import recover
 from leadglass.audit.builders import Actor, Service
 from leadglass.audit.codes import EventID, Outcome
+from leadglass.database.engine import Transaction
 from leadglass.dicom.uids import UID
 from leadglass.errors import Conflict, Damaged, Unavailable
-from leadglass.index.records import Kind
+from leadglass.index.index import Index
+from leadglass.index.records import Added, InstanceRecord, Kind
 from leadglass.vault.blobs import BlobName
 from tests.unit.archive.conftest import OPERATOR, STUDY, Home, Rules, make_instance
 from tests.unit.archive.rig import (
@@ -46,6 +48,16 @@ SCANNER = Caller(
     certificate="ab" * 32,
     channel="TLSv1.3",
 )
+
+
+class ForgetfulIndex(Index):
+    """Has a mistake that the second instance brings to light."""
+
+    def add(self, tx: Transaction, record: InstanceRecord) -> Added:
+        """Fail as such mistakes do: with a text that nobody must read."""
+        if record.instance_uid.endswith(".2"):
+            raise ValueError(f"no such patient: {record.attributes.text('PatientID')}")
+        return super().add(tx, record)
 
 
 @pytest.fixture
@@ -219,6 +231,32 @@ class TestCrash:
         found = recover(home.parts, Erase(home.parts))
         assert (found.damaged, found.entered, found.removed) == (1, 0, 0)
         assert path.read_bytes() == rotten
+
+    def test_what_only_a_mended_version_can_enter_keeps_no_node_from_starting(
+        self, home: Home, rig: Rig
+    ) -> None:
+        parts = replace(rig.parts, index=ForgetfulIndex())
+        for number in (1, 2, 3):
+            finish(arriving(Ingest(parts), make_instance(number)))
+        parts.intake.catch_up()
+        assert instances_told(home) == [f"{STUDY}.1.{number}" for number in (1, 2, 3)]
+        held = [
+            each
+            for each in events(home, EventID.INSTANCES_TRANSFERRED)
+            if each.outcome is not Outcome.SUCCESS
+        ]
+        assert [each.outcome_description for each in held] == [
+            "stored, but held: it cannot be entered"
+        ]
+        parts.close()
+        rig.inner.close()  # the process ends
+        broken = replace(home.parts, index=ForgetfulIndex())
+        found = recover(broken, Erase(broken))
+        assert (found.held, found.entered, found.removed) == (1, 0, 0)
+        found = recover(home.parts, Erase(home.parts))
+        assert (found.held, found.entered, found.removed) == (0, 1, 0)
+        check_whole(home.parts)
+        assert len(locations(home.parts)) == 3
 
     def test_rebuilding_knows_the_senders(self, home: Home, rules: Rules) -> None:
         rules.allow(SCANNER.subject, Right.STORE)
