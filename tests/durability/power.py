@@ -1,9 +1,10 @@
 """What a disk holds after a power cut, from what a process asked the kernel to do.
 
 ``strace`` records every system call that changes files below a folder, or makes
-them durable, with its begin and end. From that, and a copy of the folder as it was
-before, ``Recording.after_cut`` makes the folder as it may be when the power goes at a
-given time:
+them durable: when it begins and when it ends, in the order in which it stops the
+threads and lets them go on. From that, and a copy of the folder as it was before,
+``Recording.after_cut`` makes the folder as it may be when the power goes at a given
+moment:
 
 - the bytes of a file are those at its last ``fsync`` or ``fdatasync`` that ended;
   of each later write any 4 KiB page may be there or not, in any order, also beyond
@@ -25,18 +26,21 @@ that), or that an ``fsync`` of a file keeps its name.
 Files that are mapped into memory and written there are invisible to it: SQLite's
 ``-shm`` alone, whose content is random after a cut.
 
-Times are those of the wall clock: what was recorded while that was set has no order,
-and is recorded again (``Clock``).
+A moment is a place in the recording, not a time: between two readings of a clock
+``strace`` may wait for the processor, and two threads' calls change places. Times only
+say where in it something else happened, as an answer that a sender heard; a recording
+during which the clock was set is made again.
 """
 
 import os
 import random
 import re
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import chain, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -50,55 +54,25 @@ _CALLS: Final = (
     *("unlink", "unlinkat", "mkdir", "mkdirat", "rmdir"),
 )
 OPTIONS: Final = (
-    *("-D", "-ff", "-q", "--seccomp-bpf", "-xx", "-s", "4000000"),
+    *("-D", "-f", "-q", "--seccomp-bpf", "-xx", "-s", "4000000"),
     *("--absolute-timestamps=format:unix,precision:ns", "--syscall-times=ns"),
     *("--signal=none", "-e", "trace=" + ",".join(f"?{name}" for name in _CALLS)),
 )
 PAGE_BYTES: Final = 4096
-_LINE: Final = re.compile(
-    r"(?P<begin>\d+\.\d{9}) (?P<name>\w+)\((?P<arguments>.*)\)"
-    r"\s+= (?P<result>-?\d+).*<(?P<took>\d+\.\d{9})>$"
+_LINE: Final = re.compile(r"(?P<thread>\d+) +(?P<time>\d+\.\d{9}) (?P<what>.*)")
+_CALL: Final = re.compile(
+    r"(?P<name>\w+)\((?P<arguments>.*)\)\s+= (?P<result>-?\d+).*<(?P<took>\d+\.\d{9})>"
 )
-_ENDED: Final = re.compile(r"\+\+\+ (exited|killed) .*\+\+\+\n\Z")
+_UNFINISHED: Final = " <unfinished ...>"
+_RESUMED: Final = re.compile(r"<\.\.\. \w+ resumed>(?P<rest>.*)")
+_ENDED: Final = re.compile(r"\+\+\+ (exited|killed) .*\+\+\+")
 END_TIMEOUT_S: Final = 60
 END_LOOK_S: Final = 0.05
-# Reading two clocks takes less, also when the processor is given to another between;
-# a clock that is set moves by more, or by too little to turn two calls round.
-CLOCK_STEP_NS_MIN: Final = 500_000
 ATTEMPTS_MAX: Final = 5
 _UNMODELLED: Final = frozenset(
     {"writev", "pwritev", "pwritev2", "sendfile", "copy_file_range", "truncate"}
     | {"fallocate", "link", "linkat", "symlink", "symlinkat", "sync_file_range"}
 )
-
-
-class Clock:
-    """Tells whether somebody set the wall clock since, as hosts do with their guests.
-
-    ``strace`` has no other clock, and the senders must have the same.
-    """
-
-    def __init__(self) -> None:
-        self._ahead_ns = self._look()
-
-    @property
-    def was_set(self) -> bool:
-        """Whether it was, there and back not counted."""
-        return abs(self._look() - self._ahead_ns) >= CLOCK_STEP_NS_MIN
-
-    @staticmethod
-    def _look() -> int:
-        """Return by how much the wall clock is ahead of the steady one.
-
-        The quickest of a few looks: between two readings others may be served.
-        """
-        looks = []
-        for _ in range(5):
-            before = time.monotonic_ns()
-            wall = time.time_ns()
-            after = time.monotonic_ns()
-            looks.append((after - before, wall - before))
-        return min(looks)[1]
 
 
 class Cut(StrEnum):
@@ -112,7 +86,7 @@ class Cut(StrEnum):
 
 @dataclass(frozen=True)
 class Call:
-    """One system call that succeeded; times in nanoseconds since 1970."""
+    """One system call that succeeded, and the moments of its begin and its end."""
 
     begin: int
     end: int
@@ -185,15 +159,16 @@ class Recording:
         self._live: dict[Folder, dict[str, Node]] = {}
         self._namings: list[Naming] = []
         self._files: dict[int, _Open] = {}
-        threads = [list(_calls(path)) for path in traces.iterdir()]
-        self.is_in_order = all(
-            before.end <= after.begin
-            for calls in threads
-            for before, after in pairwise(calls)
-        )
-        """Whether no thread began a call before its last one had ended."""
-        calls = sorted(chain.from_iterable(threads), key=_order)
-        self.times = [call.end for call in calls if self._take(call)]
+        trace = _Trace(traces)
+        self.is_in_order = trace.is_in_order
+        """Whether nobody set the clock meanwhile: else no time is of use."""
+        self._trace = trace
+        calls = sorted(trace.calls, key=_order)
+        self.moments = [call.end for call in calls if self._take(call)]
+
+    def moment(self, time_ns: int) -> int:
+        """Return the last moment that was before a time since 1970."""
+        return self._trace.moment(time_ns)
 
     # --- reading ----------------------------------------------------------------
 
@@ -309,7 +284,7 @@ class Recording:
     # --- making -----------------------------------------------------------------
 
     def after_cut(self, at: int, cut: Cut, to: Path, seed: int = 0) -> None:
-        """Write the folder as it may be after the power went at a time."""
+        """Write the folder as it may be after the power went at a moment."""
         chance = random.Random(seed)
         begun = [each for each in self._namings if each.begin <= at]
         durable = [any(_covers(f, each, at) for f in each.folders) for each in begun]
@@ -400,18 +375,59 @@ def _loaded(path: Path) -> Folder:
     )
 
 
-def _calls(trace: Path) -> Iterator[Call]:
-    for line in trace.read_text("ascii").splitlines():
-        found = _LINE.fullmatch(line)
-        if found is None:
-            assert " = " not in line or " = -1 " in line or "= ?" in line, line
-            continue
-        if found["result"].startswith("-"):
-            continue
-        begin = int(found["begin"].replace(".", ""))
-        took = int(found["took"].replace(".", ""))
-        arguments = tuple(found["arguments"].split(", "))
-        yield Call(begin, begin + took, found["name"], arguments, int(found["result"]))
+class _Trace:
+    """What ``strace`` wrote: a line for each time that it stopped a thread.
+
+    A call that ends before another thread is stopped is one line, and has two
+    moments; other calls are two lines, with one each.
+    """
+
+    def __init__(self, traces: Path) -> None:
+        (path,) = traces.iterdir()
+        self.calls: list[Call] = []
+        self._times: list[int] = []
+        self._ends: list[int] = []
+        unfinished: dict[str, tuple[int, str]] = {}
+        for number, line in enumerate(path.read_text("ascii").splitlines()):
+            found = _LINE.fullmatch(line)
+            assert found is not None, line
+            time, what = _nanoseconds(found["time"]), found["what"]
+            begin, end = 2 * number, 2 * number + 1
+            if what.endswith(_UNFINISHED):
+                unfinished[found["thread"]] = begin, what.removesuffix(_UNFINISHED)
+                took = 0
+            else:
+                if resumed := _RESUMED.fullmatch(what):
+                    begin, called = unfinished.pop(found["thread"])
+                    what = called + resumed["rest"]
+                took = self._take(what, begin, end)
+                if resumed:
+                    took = 0
+            self._times.append(time)
+            self._ends.append(time + took)
+        self.is_in_order = all(a <= b for a, b in pairwise(self._times))
+
+    def _take(self, what: str, begin: int, end: int) -> int:
+        """Take up a call that ended; return how long it took, in nanoseconds."""
+        called = _CALL.fullmatch(what)
+        if called is None:
+            assert _ENDED.fullmatch(what) or " = -1 " in what or "= ?" in what, what
+            return 0
+        if not called["result"].startswith("-"):
+            arguments = tuple(called["arguments"].split(", "))
+            self.calls.append(
+                Call(begin, end, called["name"], arguments, int(called["result"]))
+            )
+        return _nanoseconds(called["took"])
+
+    def moment(self, time_ns: int) -> int:
+        number = bisect_right(self._times, time_ns) - 1
+        is_over = number >= 0 and self._ends[number] <= time_ns
+        return 2 * number + is_over
+
+
+def _nanoseconds(text: str) -> int:
+    return int(text.replace(".", ""))
 
 
 def _order(call: Call) -> int:
@@ -441,6 +457,17 @@ def recorded(traces: Path) -> list[str]:
 def wait_for_end(traces: Path) -> None:
     """Wait until a recording is whole, once its process has ended."""
     deadline = time.monotonic() + END_TIMEOUT_S
-    while not all(_ENDED.search(each.read_text("ascii")) for each in traces.iterdir()):
+    while not _has_ended(traces):
         assert time.monotonic() < deadline, "the recording does not end"
         time.sleep(END_LOOK_S)
+
+
+def _has_ended(traces: Path) -> bool:
+    threads, ended = set[str](), set[str]()
+    for path in traces.iterdir():
+        for line in path.read_text("ascii").splitlines():
+            if found := _LINE.fullmatch(line):
+                threads.add(found["thread"])
+                if _ENDED.fullmatch(found["what"]):
+                    ended.add(found["thread"])
+    return bool(threads) and threads == ended

@@ -35,7 +35,6 @@ from tests.durability.clients import associated
 from tests.durability.instances import Instance, make_instance
 from tests.durability.power import (
     ATTEMPTS_MAX,
-    Clock,
     Cut,
     Recording,
     recorded,
@@ -58,7 +57,7 @@ class Answered:
     """An instance whose sender was told that it is stored, and when it heard."""
 
     instance: Instance
-    at: int
+    at_ns: int
 
 
 @dataclass
@@ -91,9 +90,8 @@ def send(
 def ingest(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     """Several senders at once, into the same studies; then a stop in good order."""
     for _ in range(ATTEMPTS_MAX):
-        clock = Clock()
         scene = record_ingest(tmp_path_factory.mktemp("ingest"))
-        if scene.recording.is_in_order and not clock.was_set:
+        if scene.recording.is_in_order:
             return scene
     raise AssertionError("the clock of this machine is being set all the time")
 
@@ -131,10 +129,10 @@ def record_ingest(folder: Path) -> Scene:
 def moments(scene: Scene) -> list[int]:
     """Return when the power goes: after answers, and around changes of the disk."""
     chance = random.Random(SEED)
-    times = [each.at for each in scene.answered]
+    times = [scene.recording.moment(each.at_ns) for each in scene.answered]
     if times:
         times = [min(times), max(times), *chance.sample(times, CUTS_AFTER_ANSWERS)]
-    changes = scene.recording.times
+    changes = scene.recording.moments
     elsewhere = chance.sample(changes, min(CUTS_ELSEWHERE, len(changes)))
     return sorted({*times, *elsewhere, changes[0] - 1, changes[-1]})
 
@@ -169,7 +167,11 @@ def test_what_was_acknowledged_survives(
         ingest.recording.after_cut(at, cut, folder, seed=number)
         with RunningNode(folder / "home").open() as opened:
             opened.recover()
-            promised = [each.instance for each in ingest.answered if each.at <= at]
+            promised = [
+                each.instance
+                for each in ingest.answered
+                if ingest.recording.moment(each.at_ns) <= at
+            ]
             assert check_sound(opened) >= len(promised)
             for instance in promised:
                 assert look(opened, instance) == instance.data_set
@@ -178,7 +180,7 @@ def test_what_was_acknowledged_survives(
 
 def test_something_is_lost_without_its_syncs(ingest: Scene, tmp_path: Path) -> None:
     """The model forgets what was not synced: it would find a node that does not."""
-    ended = ingest.recording.times[-1]
+    ended = ingest.recording.moments[-1]
     ingest.recording.after_cut(ended, Cut.ALL_LOST, tmp_path / "whole")
     forgetful = ingest.recording
     kept = [(folder, list(folder.syncs)) for folder in forgetful.folders()]
@@ -228,9 +230,8 @@ def act(archive: Before, *arguments: str) -> Scene:
     folder = archive.disk.parent
     shutil.copytree(archive.disk, folder / "before")
     for _ in range(ATTEMPTS_MAX):
-        clock = Clock()
         scene = record_act(archive, *arguments)
-        if scene.recording.is_in_order and not clock.was_set:
+        if scene.recording.is_in_order:
             return scene
         shutil.rmtree(archive.disk)
         shutil.rmtree(folder / "traces")
@@ -282,7 +283,7 @@ def test_an_erasure_is_whole_or_not_and_stays_when_it_was_told(
             opened.recover()
             said = list(opened.audit.list(Search(event=EventID.STUDY_DELETED)))
             outcomes.add(bool(said))
-            assert said or at < scene.recording.times[-1]
+            assert said or at < scene.recording.moments[-1]
             expected = rest if said else archive.instances
             assert check_sound(opened) == len(expected)
             for instance in expected:
@@ -300,7 +301,7 @@ def test_a_rotation_leaves_every_key_readable(archive: Before, tmp_path: Path) -
         with RunningNode(folder / "home").open() as opened:
             opened.recover()
             assert check_sound(opened) == len(archive.instances)
-            if at == scene.recording.times[-1]:
+            if at == scene.recording.moments[-1]:
                 assert not opened.keyring.rotation_is_unfinished
 
 
@@ -316,4 +317,4 @@ def test_an_enrolled_device_has_its_key(archive: Before, tmp_path: Path) -> None
                 files = {each.name for each in (folder / "out").iterdir()}
                 assert {"key.pem", "cert.pem", "ca.pem"} <= files
                 continue
-        assert at < scene.recording.times[-1], "the device was forgotten"
+        assert at < scene.recording.moments[-1], "the device was forgotten"
