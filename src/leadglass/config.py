@@ -166,6 +166,49 @@ def _host_name_or_none(text: str) -> str | None:
     return None
 
 
+def _server_or_none(text: str) -> str | None:
+    """A server to connect to, by its name or address, and its port."""
+    if not text:
+        return None
+    host, _, port = text.rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if (
+        not re.fullmatch("[0-9]{1,5}", port)
+        or not 0 < int(port) <= 65535
+        or (":" in host and bare == host)
+        or not bare
+        or _node_names((bare,))
+    ):
+        return "write HOST:PORT, as mail.example:465"
+    return None
+
+
+def _mail_addresses(texts: Sequence[str]) -> str | None:
+    # RFC 5321 §4.1.2 without quoted local parts: nothing that could end a header.
+    for text in texts:
+        if len(text) > 254 or not re.fullmatch(
+            r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+", text
+        ):
+            return "write mail addresses, as privacy@hospital.example"
+    return None if len(texts) <= 20 else "name at most 20 addresses"
+
+
+def _mail_address_or_none(text: str) -> str | None:
+    return _mail_addresses((text,)) if text else None
+
+
+def _networks(texts: Sequence[str]) -> str | None:
+    for text in texts:
+        try:
+            found = ip_network(text)
+        except ValueError:
+            return 'write networks, as "10.4.0.0/16"'
+        # 10.0.0.0/8 and fc00::/7 are the widest that can be somebody's own.
+        if found.prefixlen < (8 if found.version == 4 else 7):
+            return f"{found} is wider than anybody's own network; name the real ones"
+    return None if len(texts) <= 64 else "name at most 64 networks"
+
+
 def _absolute_path(text: str) -> str | None:
     if "\0" in text or (text and not Path(text).is_absolute()):
         return "write the whole path, beginning with /"
@@ -444,6 +487,12 @@ class Https:
         "publishes it (SHA-1, sorted). Empty: none.",
         check=_absolute_path,
     )
+    people_networks: tuple[str, ...] = _setting(
+        (),
+        "Networks that people may come from, whatever their roles. Empty: all private "
+        "and link-local ones (RFC 1918, fc00::/7) and this machine.",
+        check=_networks,
+    )
     relying_party: str = _setting(
         "",
         "The host name that passkeys are for; it cannot be changed later without "
@@ -620,6 +669,55 @@ class Jobs:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Notices:
+    """Mail to whoever reviews broken glass: that there is something to review."""
+
+    smtp_server: str = _setting(
+        "",
+        "The mail server, by the name in its certificate, and its port: 465, or 587 "
+        "for starttls, are usual. Empty: no mail; `leadglass status` tells how many "
+        "reviews are open.",
+        check=_server_or_none,
+    )
+    tls: str = _setting(
+        "implicit",
+        "How TLS begins: with the connection, or by STARTTLS. There is no third way.",
+        choices=("implicit", "starttls"),
+    )
+    ca_file: str = _setting(
+        "",
+        "The certificates (PEM) that the mail server's is verified against. Empty: "
+        "those that this system trusts.",
+        check=_absolute_path,
+    )
+    sender: str = _setting(
+        "", "The address that the mail is from.", check=_mail_address_or_none
+    )
+    recipients: tuple[str, ...] = _setting(
+        (), "The addresses of those who review.", check=_mail_addresses
+    )
+    user: str = _setting(
+        "", "Whom to log in as at the mail server. Empty: without login."
+    )
+    password_file: str = _setting(
+        "",
+        "The file with the password for it, readable by its owner alone and outside "
+        "the data folder.",
+        check=_absolute_path,
+    )
+    response_timeout_s: float = _setting(
+        20.0, "How long the mail server may take for an answer.", low=1, high=120
+    )
+    look_interval_s: float = _setting(
+        5.0,
+        "How often the node looks for what is to be sent. After a failure it waits 30 "
+        "seconds, then twice as long each time, up to an hour.",
+        low=0.1,
+        high=600,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Log:
     """The operators' log. It never holds patient data."""
 
@@ -646,6 +744,7 @@ SECTIONS: Mapping[str, type] = MappingProxyType(
         "pixels": Pixels,
         "media": Media,
         "jobs": Jobs,
+        "notices": Notices,
         "log": Log,
     }
 )
@@ -816,6 +915,7 @@ class Config:
     pixels: Pixels = field(default_factory=Pixels)
     media: Media = field(default_factory=Media)
     jobs: Jobs = field(default_factory=Jobs)
+    notices: Notices = field(default_factory=Notices)
     log: Log = field(default_factory=Log)
     # Dotted name → "leadglass.toml", a variable's name or "command line"; what
     # is not named here is the default.
@@ -909,6 +1009,25 @@ class Config:
                     f"keys.{key}: inside the data folder, where every backup takes it "
                     "along; move it out"
                 )
+        yield from self._contradictions_of_notices()
+
+    def _contradictions_of_notices(self) -> Iterator[str]:
+        """Yield what is wrong between settings of notices."""
+        notices = self.notices
+        if notices.smtp_server:
+            for key in ("sender", "recipients"):
+                if not getattr(notices, key):
+                    yield f"notices.{key}: missing; without it no mail can be sent"
+        elif notices.recipients:
+            yield "notices.smtp_server: missing; name the server that takes the mail"
+        if bool(notices.user) != bool(notices.password_file):
+            yield "notices.password_file: user and password file go together; name both"
+        path = self.mail_password_file
+        if path is not None and _is_inside(path, self.home):
+            yield (
+                "notices.password_file: inside the data folder, where every backup "
+                "takes it along; move it out"
+            )
 
     def _contradictions_of_https(self) -> Iterator[str]:
         """Yield what is wrong between settings of HTTPS and others."""
@@ -984,6 +1103,23 @@ class Config:
     def password_list(self) -> Path | None:
         """Where the known passwords are; None: there is no list."""
         return Path(self.https.password_list) if self.https.password_list else None
+
+    @property
+    def mail_server(self) -> tuple[str, int] | None:
+        """Host and port of the mail server; None: there is none."""
+        host, _, port = self.notices.smtp_server.rpartition(":")
+        return (host.strip("[]"), int(port)) if host else None
+
+    @property
+    def mail_password_file(self) -> Path | None:
+        """Where the mail server's password is; None: no login."""
+        path = self.notices.password_file
+        return Path(path) if path else None
+
+    @property
+    def mail_ca_file(self) -> Path | None:
+        """Whom to trust for the mail server; None: whom this system trusts."""
+        return Path(self.notices.ca_file) if self.notices.ca_file else None
 
     @property
     def unsafe_plaintext_listen(self) -> Address | None:

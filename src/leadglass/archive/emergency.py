@@ -17,8 +17,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, Select, func, insert, select, update
 
 from leadglass.access.networks import Network
 from leadglass.access.policy import Kind, Rule, Subject
@@ -26,7 +27,7 @@ from leadglass.access.rights import Right
 from leadglass.access.scopes import Scope
 from leadglass.archive.caller import Caller
 from leadglass.archive.parts import Parts
-from leadglass.archive.tables import emergency
+from leadglass.archive.tables import emergency, notice
 from leadglass.audit.builders import Actor
 from leadglass.audit.emergency import BrokenGlass, EmergencyEvents
 from leadglass.database.engine import Transaction
@@ -187,6 +188,11 @@ class Emergencies:
             ).one()
             given = _get(tx.connection, number)
             self.parts.audit.append(tx, self._events.started(actor, given.told()))
+            # Whoever reviews hears of it from ``archive.notices``, or from nobody.
+            tx.connection.execute(
+                insert(notice),
+                {"emergency_id": number, "due_us": to_us(now), "tries": 0},
+            )
             return given
 
         given = self.parts.database.write(work)
@@ -216,6 +222,19 @@ class Emergencies:
             return self._stop(tx, found, actor, caller.subject.name, now)
 
         return self.parts.database.write(work)
+
+    def stop_own(self, caller: Caller, number: int) -> Emergency:
+        """End one of the caller's own; those of others are none.
+
+        Raises:
+            Refused: ``caller`` has no right to broken glass.
+            NotFound: It has none of that number that stands.
+            Unavailable: It cannot be recorded now.
+        """
+        self.parts.require(caller, Right.BREAK_GLASS, "stop break-glass access")
+        if all(each.id != number for each in self.mine(caller)):
+            raise NotFound("no such emergency")
+        return self.stop(caller, number)
 
     def stop_all(self, tx: Transaction, actor: Actor, subject: Subject) -> None:
         """End all of a person, in the caller's transaction: its roles have changed."""
@@ -275,17 +294,59 @@ class Emergencies:
             Refused: ``caller`` may not review.
             Unavailable: It cannot be recorded, so it is not told.
         """
-        self.parts.require(caller, Right.REVIEW, "list break-glass reviews")
+        which = select(emergency).where(_COLUMN.reviewed_us.is_(None))
+        return self._listed(
+            caller, "list break-glass reviews", which.order_by(_COLUMN.id)
+        )
+
+    def standing(self, caller: Caller) -> tuple[Emergency, ...]:
+        """Return everybody's that stand, oldest first; reading is recorded.
+
+        Raises:
+            Refused: ``caller`` may not review.
+            Unavailable: It cannot be recorded, so it is not told.
+        """
+        which = select(emergency).where(
+            _COLUMN.stopped_us.is_(None), _COLUMN.ends_us >= to_us(self.clock())
+        )
+        return self._listed(
+            caller, "list break-glass access", which.order_by(_COLUMN.id)
+        )
+
+    def latest(self, caller: Caller) -> tuple[Emergency, ...]:
+        """Return the last ``TOGETHER_MAX``, signed or not, the newest first.
+
+        Raises:
+            Refused: ``caller`` may not review.
+            Unavailable: It cannot be recorded, so it is not told.
+        """
+        which = select(emergency).order_by(_COLUMN.id.desc())
+        return self._listed(caller, "list all break-glass access", which)
+
+    def get(self, caller: Caller, number: int) -> Emergency:
+        """Return one, signed or not; reading is recorded.
+
+        Raises:
+            Refused: ``caller`` may not review.
+            NotFound: There is none of that number.
+            Unavailable: It cannot be recorded, so it is not told.
+        """
+        if not 0 < number <= _NUMBER_MAX:
+            number = 0  # is none, and is asked for all the same: for right and record
+        which = select(emergency).where(_COLUMN.id == number)
+        found = self._listed(caller, "read a break-glass review", which)
+        if not found:
+            raise NotFound("no such emergency")
+        return found[0]
+
+    def _listed(
+        self, caller: Caller, use: str, which: Select[tuple[Any, ...]]
+    ) -> tuple[Emergency, ...]:
+        self.parts.require(caller, Right.REVIEW, use)
         with self.parts.database.read() as connection:
-            rows = connection.execute(
-                select(emergency)
-                .where(_COLUMN.reviewed_us.is_(None))
-                .order_by(_COLUMN.id)
-                .limit(TOGETHER_MAX)
-            )
+            rows = connection.execute(which.limit(TOGETHER_MAX))
             found = tuple(_of(row) for row in rows.mappings())
         actor = self.parts.actor(caller)
-        use = "list break-glass reviews"
         self.parts.record(self.parts.events.audit_log_used(actor, use, len(found)))
         return found
 

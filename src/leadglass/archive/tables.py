@@ -1,6 +1,15 @@
-"""What an erasure must still destroy beside the rows it removed; broken glass."""
+"""What an erasure must still destroy; broken glass, and the notices of it."""
 
-from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+)
 
 from leadglass.database.tables import metadata
 
@@ -37,4 +46,17 @@ emergency = Table(
     Column("verdict", Text),
     Column("note", Text),
     Index("ix_emergency_name", "name", "ends_us"),
+)
+
+# One for each breaking of the glass: that somebody who reviews is to hear of it.
+notice = Table(
+    "notice",
+    metadata,
+    Column("emergency_id", Integer, ForeignKey("emergency.id"), primary_key=True),
+    # When it may be tried next, and how often it has been.
+    Column("due_us", BigInteger, nullable=False),
+    Column("tries", Integer, nullable=False),
+    # NULL until a mail server has taken it.
+    Column("sent_us", BigInteger),
+    Index("ix_notice_sent_us", "sent_us", "due_us"),
 )
