@@ -79,6 +79,7 @@ from leadglass.identity.people.tickets import Tickets
 from leadglass.index.index import Index
 from leadglass.pixels.renderer import Renderer
 from leadglass.pixels.transcode import Transcoder
+from leadglass.servers.api.openapi import described
 from leadglass.servers.dicomweb.qido import Search
 from leadglass.servers.dicomweb.storing import Store
 from leadglass.servers.dicomweb.table import table
@@ -626,7 +627,7 @@ def web_routes(
         ).routes(),
         *Store(node.ingest, bodies, node.config.https.stored_bytes_max).routes(),
     )
-    return tuple(table(services, partial(_look, node)))
+    return described(table(services, partial(_look, node)), __version__)
 
 
 def _look(node: Node) -> None:

@@ -16,7 +16,7 @@ from leadglass.dicom.attributes import Level
 from leadglass.errors import BadData, NotFound
 from leadglass.servers.dicomweb.multipart import MediaType, MultipartWriter
 from leadglass.servers.http.answers import Answer, Problem
-from leadglass.servers.http.routes import Call
+from leadglass.servers.http.routes import About, Call, Parameter
 
 MULTIPART: Final = "multipart/related"
 ANYTHING: Final = "*/*"
@@ -25,6 +25,24 @@ _WISHES_MAX: Final = 64
 _COMMA = re.compile(r',(?=(?:[^"]*"[^"]*")*[^"]*$)')  # that stands in no quoted text
 _UID = re.compile(r"[0-9.]{1,64}", re.ASCII)
 _TAG_HEX_DIGITS: Final = 40  # of an ETag: enough that no two are alike
+
+
+_ACCEPT: Final = Parameter("accept", "Media types, in place of the header")
+
+
+def about(
+    summary: str,
+    media: Iterable[str],
+    query: Iterable[Parameter] = (),
+    statuses: Iterable[HTTPStatus] = (),
+) -> About:
+    """Return what programs are told of something that is retrieved."""
+    return About(
+        summary,
+        query=(_ACCEPT, *query),
+        gives_media=tuple(media),
+        statuses=(HTTPStatus.OK, HTTPStatus.NOT_MODIFIED, *statuses),
+    )
 
 
 @dataclass(frozen=True, slots=True)

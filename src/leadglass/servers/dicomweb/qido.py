@@ -26,9 +26,9 @@ from leadglass.dicom.matching import (
     parse_words,
 )
 from leadglass.dicom.sop_classes import STUDY_ROOT_FIND
-from leadglass.servers.dicomweb.respond import choose, respond
+from leadglass.servers.dicomweb.respond import FORMS, choose, respond
 from leadglass.servers.http.answers import Answer, Problem
-from leadglass.servers.http.routes import Call, Route
+from leadglass.servers.http.routes import About, Call, Parameter, Route
 
 # Results in one response, held in memory as text: about 2 KB each.
 RESULTS_MAX: Final = 5_000
@@ -95,17 +95,46 @@ class Resource:
 
     template: str
     level: Level
+    summary: str
     named: tuple[str, ...] = ()
+
+    @property
+    def about(self) -> About:
+        """What programs are told of it."""
+        level = _LEVELS.index(self.level)
+        matched = {Level.PATIENT, *_LEVELS[: level + 1]}
+        keywords = [each.keyword for each in BY_TAG.values() if each.level in matched]
+        return About(
+            self.summary,
+            query=_PARAMETERS,
+            attributes=tuple(keywords),
+            gives_media=FORMS,
+            # Nothing found is an empty list in JSON, and no content in XML.
+            statuses=(HTTPStatus.OK, HTTPStatus.NO_CONTENT),
+        )
 
 
 RESOURCES: Final = (
-    Resource("/studies", Level.STUDY),
-    Resource("/series", Level.SERIES),
-    Resource("/instances", Level.IMAGE),
-    Resource("/studies/{study}/series", Level.SERIES, ("study",)),
-    Resource("/studies/{study}/instances", Level.IMAGE, ("study",)),
+    Resource("/studies", Level.STUDY, "Search for studies"),
+    Resource("/series", Level.SERIES, "Search for series of all studies"),
+    Resource("/instances", Level.IMAGE, "Search for instances of all studies"),
     Resource(
-        "/studies/{study}/series/{series}/instances", Level.IMAGE, ("study", "series")
+        "/studies/{study}/series",
+        Level.SERIES,
+        "Search for series of a study",
+        ("study",),
+    ),
+    Resource(
+        "/studies/{study}/instances",
+        Level.IMAGE,
+        "Search for instances of a study",
+        ("study",),
+    ),
+    Resource(
+        "/studies/{study}/series/{series}/instances",
+        Level.IMAGE,
+        "Search for instances of a series",
+        ("study", "series"),
     ),
 )
 
@@ -168,16 +197,28 @@ class Asked:
         )
 
 
-_OPTIONS: Final = (
-    "accept",
-    "charset",  # answers are UTF-8, whatever is wished
-    "emptyvaluematching",
-    "fuzzymatching",
-    "includefield",
-    "limit",
-    "multiplevaluematching",
-    "offset",
+_WHOLE_NUMBER: Final = "^[0-9]{1,10}$"
+_FLAGS: Final = ("true", "false")
+# Parameters that are no attributes (§8.3.4, §8.3.3).
+_PARAMETERS: Final = (
+    Parameter("accept", "Media types, in place of the header"),
+    Parameter("charset", "Character sets; answers are UTF-8, whatever is wished"),
+    Parameter(
+        "emptyvaluematching", 'Whether "" matches what has no value', choices=_FLAGS
+    ),
+    Parameter(
+        "fuzzymatching", "Whether names match by their beginnings", choices=_FLAGS
+    ),
+    Parameter("includefield", "Attributes to tell besides, by name or tag; or all"),
+    Parameter("limit", "How many results at most", pattern=_WHOLE_NUMBER),
+    Parameter(
+        "multiplevaluematching",
+        "Whether a backslash parts values, each of which may match",
+        choices=_FLAGS,
+    ),
+    Parameter("offset", "How many results to leave out", pattern=_WHOLE_NUMBER),
 )
+_OPTIONS: Final = tuple(each.name for each in _PARAMETERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +327,7 @@ class Search:
                 template=self.root + resource.template,
                 access=Right.FIND,
                 handler=self._handler(resource),
+                about=resource.about,
             )
 
     def _handler(self, resource: Resource) -> "_Handler":

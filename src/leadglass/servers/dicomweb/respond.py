@@ -38,6 +38,10 @@ class Form(Enum):
     XML = XML  # as parts of multipart/related
 
 
+# How the answers of a search are called: XML comes in parts, as it has no list.
+FORMS: Final = (Form.JSON.value, Form.PLAIN_JSON.value, "multipart/related")
+
+
 @dataclass(frozen=True, slots=True)
 class _Range:
     """One range of an Accept (RFC 9110 §12.5.1), with ``type`` of a multipart."""

@@ -3,16 +3,34 @@
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from http import HTTPMethod
+from http import HTTPMethod, HTTPStatus
+from typing import Final
 
 from leadglass.access.rights import Right
 from leadglass.archive.ingest import Ingest
 from leadglass.dicom.uids import UID
 from leadglass.errors import BadData
 from leadglass.servers.dicomweb.respond import XML, Form, choose, native_xml, respond
-from leadglass.servers.dicomweb.stow import Request, store
+from leadglass.servers.dicomweb.stow import (
+    DICOM,
+    DICOM_JSON,
+    DICOM_XML,
+    MULTIPART,
+    Request,
+    store,
+)
 from leadglass.servers.http.answers import Answer
-from leadglass.servers.http.routes import Call, Route
+from leadglass.servers.http.routes import About, Call, Route
+
+_JSON: Final = Form.PLAIN_JSON.value
+# PS3.18 Table 10.5.3-1. The answer tells of each instance what became of it, also if
+# that is nothing.
+_STORED: Final = (HTTPStatus.OK, HTTPStatus.ACCEPTED)
+_NOT_STORED: Final = (
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.CONFLICT,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +52,24 @@ class Store:
 
     def routes(self) -> Iterator[Route]:
         """Yield the routes: into any study, and into one."""
-        for template in ("/studies", "/studies/{study}"):
+        table = (
+            ("/studies", "Store instances of any study"),
+            ("/studies/{study}", "Store instances of one study"),
+        )
+        for template, summary in table:
             yield Route(
                 method=HTTPMethod.POST,
                 template=self.root + template,
                 access=Right.STORE,
                 receiver=self.receive,
                 body_bytes_max=self.body_bytes_max,
+                about=About(
+                    summary,
+                    takes_media=(MULTIPART, DICOM, DICOM_JSON, DICOM_XML),
+                    gives_media=(DICOM_JSON, _JSON, XML),
+                    statuses=_STORED,
+                    failing=_NOT_STORED,
+                ),
             )
 
     async def receive(self, call: Call, body: AsyncIterator[bytes]) -> Answer:

@@ -1,12 +1,14 @@
 """All routes of the HTTPS listener, and what it says of itself."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from http import HTTPMethod
 from typing import Final
 
+from leadglass.servers.dicomweb import wadl
+from leadglass.servers.dicomweb.outgoing import not_acceptable, wishes
 from leadglass.servers.http.answers import Answer
-from leadglass.servers.http.routes import Call, Door, Route
+from leadglass.servers.http.routes import About, Call, Door, Handler, Route
 
 ROOT: Final = "/dicom-web"
 HEALTH: Final = "/health"
@@ -23,41 +25,71 @@ def table(services: Iterable[Route], is_alive: Callable[[], object]) -> list[Rou
     offered = tuple(services)
     return [
         *offered,
-        Route(
-            method=HTTPMethod.GET,
-            template=f"{ROOT}/",
-            access=Door.ANYBODY_PROVEN,
-            handler=_Capabilities(offered),
-        ),
+        *_Capabilities(offered).routes(),
         Route(
             method=HTTPMethod.GET,
             template=HEALTH,
             access=Door.PUBLIC,
             handler=_Health(is_alive),
+            about=About("Whether anything can be answered", gives_media=(_JSON,)),
         ),
     ]
 
 
 class _Capabilities:
-    """Says what is offered and by which right, as in the documentation.
+    """Says what is offered and by which right, as in the documentation (PS3.18 §8.9).
 
     The same for everybody who is somebody, whatever he may do.
     """
 
     def __init__(self, routes: Iterable[Route]) -> None:
+        table = tuple(routes)
         offered = [
             {
                 "method": str(each.method),
                 "path": each.template,
                 "right": str(getattr(each.access, "value", each.access)),
             }
-            for each in routes
+            for each in table
         ]
-        self._answer = Answer(200, _JSON, json.dumps({"resources": offered}).encode())
+        self._json = json.dumps({"resources": offered}).encode()
+        self._wadl = wadl.description(table, ROOT)
 
-    def __call__(self, _call: Call) -> Answer:
-        """Answer."""
-        return self._answer
+    def routes(self) -> Iterator[Route]:
+        """Yield the routes: OPTIONS as the standard has it, GET for people."""
+        for method, preferred in (
+            (HTTPMethod.OPTIONS, wadl.MEDIA_TYPE),
+            (HTTPMethod.GET, _JSON),
+        ):
+            yield Route(
+                method=method,
+                template=f"{ROOT}/",
+                access=Door.ANYBODY_PROVEN,
+                handler=self._preferring(preferred),
+                about=About(
+                    "What is offered, and by which right",
+                    gives_media=(wadl.MEDIA_TYPE, _JSON),
+                ),
+            )
+
+    def _preferring(self, preferred: str) -> Handler:
+        """Return what answers in the form that is wanted, or in a preferred one."""
+        forms = sorted((wadl.MEDIA_TYPE, _JSON), key=lambda each: each != preferred)
+
+        def answer(call: Call) -> Answer:
+            for wish in wishes(call):
+                for form in forms:
+                    if wish.is_single and wish.takes(form):
+                        return self._answer(call, form)
+            raise not_acceptable("there are " + " and ".join(forms))
+
+        return answer
+
+    def _answer(self, call: Call, form: str) -> Answer:
+        if form == _JSON:
+            return Answer(200, form, self._json)
+        document = wadl.document(call.base + ROOT, self._wadl)
+        return Answer(200, form, document.encode())
 
 
 class _Health:

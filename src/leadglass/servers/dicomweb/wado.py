@@ -24,8 +24,10 @@ from leadglass.dicom.uids import UID
 from leadglass.errors import NotFound
 from leadglass.pixels.transcode import DECODABLE, Transcoder
 from leadglass.servers.dicomweb.outgoing import (
+    MULTIPART,
     Begun,
     Part,
+    about,
     begin,
     entity_tag,
     not_acceptable,
@@ -36,9 +38,9 @@ from leadglass.servers.dicomweb.outgoing import (
     url_of,
     wishes,
 )
-from leadglass.servers.dicomweb.respond import JSON, XML, Form, choose
+from leadglass.servers.dicomweb.respond import FORMS, JSON, XML, Form, choose
 from leadglass.servers.http.answers import Answer, Problem
-from leadglass.servers.http.routes import Call, Route
+from leadglass.servers.http.routes import About, Call, Handler, Route
 
 DICOM: Final = "application/dicom"
 OCTETS: Final = "application/octet-stream"
@@ -70,21 +72,52 @@ class Retrieve:
 
     def routes(self) -> Iterator[Route]:
         """Yield the routes of §10.4.1.1.1 and §10.4.1.1.2, and that of bulk data."""
-        table = [
-            (path, Right.GET, self.instances) for path in (STUDY, SERIES, INSTANCE)
-        ]
-        table += [
-            (f"{path}/metadata", Right.VIEW, self.metadata)
-            for path in (STUDY, SERIES, INSTANCE)
-        ]
-        table.append((INSTANCE + "/bulkdata/{bulk}", Right.VIEW, self.bulk_data))
-        for template, access, handler in table:
-            yield Route(
-                method=HTTPMethod.GET,
-                template=self.root + template,
-                access=access,
-                handler=handler,
+        levels = (
+            (STUDY, "of a study"),
+            (SERIES, "of a series"),
+            (INSTANCE, "of one"),
+        )
+        for path, which in levels:
+            yield self._route(
+                path,
+                Right.GET,
+                self.instances,
+                about(
+                    f"Retrieve instances {which}",
+                    (MULTIPART, DICOM),
+                    statuses=(HTTPStatus.PARTIAL_CONTENT,),
+                ),
             )
+            yield self._route(
+                f"{path}/metadata",
+                Right.VIEW,
+                self.metadata,
+                about(f"Retrieve metadata {which}", FORMS),
+            )
+        yield self._route(
+            INSTANCE + "/bulkdata/{bulk}",
+            Right.VIEW,
+            self.bulk_data,
+            about(
+                "Retrieve one value, or a range of its bytes",
+                (MULTIPART, OCTETS),
+                statuses=(
+                    HTTPStatus.PARTIAL_CONTENT,
+                    HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+                ),
+            ),
+        )
+
+    def _route(
+        self, template: str, access: Right, handler: Handler, told: About
+    ) -> Route:
+        return Route(
+            method=HTTPMethod.GET,
+            template=self.root + template,
+            access=access,
+            handler=handler,
+            about=told,
+        )
 
     # --- instances --------------------------------------------------------------------
 

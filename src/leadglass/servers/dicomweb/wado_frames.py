@@ -14,8 +14,10 @@ from leadglass.dicom.uids import UID
 from leadglass.pixels.frames import Frames
 from leadglass.pixels.renderer import Renderer
 from leadglass.servers.dicomweb.outgoing import (
+    MULTIPART,
     Part,
     Wish,
+    about,
     begin,
     entity_tag,
     not_acceptable,
@@ -73,6 +75,10 @@ class RetrieveFrames:
             template=f"{self.root}{INSTANCE}/frames/{{frames}}",
             access=Right.VIEW,
             handler=self.frames,
+            about=about(
+                "Retrieve frames, decoded or as they are stored",
+                (MULTIPART, OCTETS, *sorted(set(COMPRESSED.values()))),
+            ),
         )
 
     def frames(self, call: Call) -> Answer:

@@ -21,6 +21,7 @@ from leadglass.pixels.views import (
 )
 from leadglass.servers.dicomweb.outgoing import (
     Wish,
+    about,
     begin,
     entity_tag,
     not_acceptable,
@@ -32,13 +33,35 @@ from leadglass.servers.dicomweb.outgoing import (
 from leadglass.servers.dicomweb.wado import INSTANCE, SERIES, STUDY
 from leadglass.servers.dicomweb.wado_frames import frame_numbers, frames_of
 from leadglass.servers.http.answers import Answer, Problem
-from leadglass.servers.http.routes import Call, Route
+from leadglass.servers.http.routes import Call, Parameter, Route
 
 THUMBNAIL_SIDE: Final = 128  # pixels; what a list of series shows
 # Instances of a study that are tried until one has an image: reports and the like
 # come in tens.
 _TRIED_MAX: Final = 50
-_OPTIONS: Final = frozenset({"accept", "quality", "viewport", "window", "annotation"})
+_LEVELS: Final = (
+    (STUDY, "the first image of a study"),
+    (SERIES, "the first image of a series"),
+    (INSTANCE, "an instance"),
+    (INSTANCE + "/frames/{frames}", "frames"),
+)
+_NUMBER: Final = "-?[0-9]{1,9}"
+# §8.3.5.
+_PARAMETERS: Final = (
+    Parameter("annotation", "What is burnt in", choices=("technique",)),
+    Parameter("quality", "Of JPEG, from 1 to 100", pattern="^[0-9]{1,3}$"),
+    Parameter(
+        "viewport",
+        "Width and height to fit into, and the region of the image",
+        pattern=f"^{_NUMBER},{_NUMBER}(,{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER})?$",
+    ),
+    Parameter(
+        "window",
+        "Center and width, and linear, linear-exact or sigmoid",
+        pattern="^[^,]+,[^,]+(,(linear|linear-exact|sigmoid))?$",
+    ),
+)
+_OPTIONS: Final = frozenset({"accept", *(each.name for each in _PARAMETERS)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +82,17 @@ class RetrieveRendered:
 
     def routes(self) -> Iterator[Route]:
         """Yield the routes."""
-        frames = INSTANCE + "/frames/{frames}"
-        for path in (STUDY, SERIES, INSTANCE, frames):
-            for name, handler in (
-                ("rendered", self.rendered),
-                ("thumbnail", self.thumbnail),
+        for path, which in _LEVELS:
+            for name, summary, handler in (
+                ("rendered", "Render", self.rendered),
+                ("thumbnail", "Render small", self.thumbnail),
             ):
                 yield Route(
                     method=HTTPMethod.GET,
                     template=f"{self.root}{path}/{name}",
                     access=Right.VIEW,
                     handler=handler,
+                    about=about(f"{summary} {which}", MediaType, _PARAMETERS),
                 )
 
     def rendered(self, call: Call) -> Answer:

@@ -7,29 +7,39 @@ from types import MappingProxyType
 from typing import Final
 
 from leadglass.access.rights import Right
+from leadglass.pixels.views import MediaType
 from leadglass.servers.dicomweb.wado import DICOM, Retrieve
 from leadglass.servers.dicomweb.wado_rendered import RetrieveRendered
 from leadglass.servers.http.answers import Answer, Problem
-from leadglass.servers.http.routes import Call, Route
+from leadglass.servers.http.routes import About, Call, Parameter, Route
 
 _UIDS: Final[Mapping[str, str]] = MappingProxyType(
     {"studyUID": "study", "seriesUID": "series", "objectUID": "instance"}
 )
+_WHOLE_NUMBER: Final = "^[0-9]{1,9}$"
+_UID: Final = "^[0-9.]{1,64}$"
 # What only pictures have; rows and columns are the sides of a viewport (§9.4.1.2).
-_PICTURE: Final = frozenset(
-    {
-        "annotation",
-        "columns",
-        "frameNumber",
-        "imageQuality",
-        "rows",
-        "windowCenter",
-        "windowWidth",
-    }
+_OF_PICTURES: Final = (
+    Parameter("annotation", "What is burnt in", choices=("technique",)),
+    Parameter("columns", "Width to fit into", pattern=_WHOLE_NUMBER),
+    Parameter("frameNumber", "Which frame, from 1", pattern="^[1-9][0-9]{0,8}$"),
+    Parameter("imageQuality", "Of JPEG, from 1 to 100", pattern="^[0-9]{1,3}$"),
+    Parameter("rows", "Height to fit into", pattern=_WHOLE_NUMBER),
+    Parameter("windowCenter", "Of the window", kind="number"),
+    Parameter("windowWidth", "Of the window", kind="number"),
 )
-_KNOWN: Final = frozenset(
-    {"requestType", "contentType", "transferSyntax", *_UIDS, *_PICTURE}
+_PARAMETERS: Final = (
+    Parameter("requestType", "Always WADO", choices=("WADO",), is_needed=True),
+    *(
+        Parameter(name, f"UID of the {level}", pattern=_UID, is_needed=True)
+        for name, level in _UIDS.items()
+    ),
+    Parameter("contentType", "Media type; a JPEG image unless it is said"),
+    Parameter("transferSyntax", "Of an instance; as it is stored unless it is said"),
+    *_OF_PICTURES,
 )
+_PICTURE: Final = frozenset(each.name for each in _OF_PICTURES)
+_KNOWN: Final = frozenset(each.name for each in _PARAMETERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +67,12 @@ class Uri:
             template=self.path,
             access=Right.VIEW,
             handler=self.answer,
+            about=About(
+                "Retrieve one instance or one picture of it",
+                query=_PARAMETERS,
+                gives_media=(DICOM, *MediaType),
+                statuses=(HTTPStatus.OK, HTTPStatus.NOT_MODIFIED),
+            ),
         )
 
     def answer(self, call: Call) -> Answer:

@@ -13,7 +13,7 @@ import msgspec
 
 from leadglass.access.rights import Right
 from leadglass.servers.http.answers import Answer, Problem
-from leadglass.servers.http.routes import About, Call, Door, Route
+from leadglass.servers.http.routes import About, Call, Door, Parameter, Route
 
 JSON: Final = "application/json"
 _OURS: Final = ("Expected ", "Object missing required field ")
@@ -39,6 +39,8 @@ def giving(  # noqa: PLR0913  # what a route is
     gives: type[Given],
     handler: Callable[[Call], Given],
     method: HTTPMethod = HTTPMethod.GET,
+    query: tuple[Parameter, ...] = (),
+    statuses: tuple[HTTPStatus, ...] = (),
 ) -> Route:
     """Return a route without a body that answers with a document."""
     return Route(
@@ -46,7 +48,7 @@ def giving(  # noqa: PLR0913  # what a route is
         template=template,
         access=access,
         handler=lambda call: answer(handler(call)),
-        about=About(summary, gives=gives),
+        about=About(summary, gives=gives, query=query, statuses=statuses),
     )
 
 
@@ -59,6 +61,7 @@ def taking(  # noqa: PLR0913  # what a route is
     gives: type[Document] | None,
     reader: Callable[[Call, Taken], Answer | Document],
     method: HTTPMethod = HTTPMethod.POST,
+    statuses: tuple[HTTPStatus, ...] = (),
 ) -> Route:
     """Return a route that reads a document; it answers with another, or as it likes."""
 
@@ -72,7 +75,7 @@ def taking(  # noqa: PLR0913  # what a route is
         access=access,
         reader=read,
         body_bytes_max=DOCUMENT_BYTES_MAX,
-        about=About(summary, takes=takes, gives=gives),
+        about=About(summary, takes=takes, gives=gives, statuses=statuses),
     )
 
 

@@ -7,7 +7,7 @@ serves nothing that is not in the table.
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from http import HTTPMethod
+from http import HTTPMethod, HTTPStatus
 from typing import Final
 from urllib.parse import unquote
 
@@ -79,18 +79,52 @@ Receiver = Callable[[Call, AsyncIterator[bytes]], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of a query, as programs are told of it.
+
+    Attributes:
+        name: As it is written.
+        about: What it is for, in a sentence without a full stop.
+        kind: JSON Schema's type of its value.
+        choices: All values there are; empty if they cannot be listed.
+        pattern: What all values look like (ECMA-262); empty for any.
+        is_needed: Whether nothing is answered without it.
+    """
+
+    name: str
+    about: str
+    kind: str = "string"
+    choices: tuple[str, ...] = ()
+    pattern: str = ""
+    is_needed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class About:
-    """What programs are told of a route that no standard describes.
+    """What programs are told of a route.
 
     Attributes:
         summary: One sentence, without a full stop.
         takes: JSON Schema's view of the body is made from this type; ``None``: none.
         gives: And of the answer.
+        query: Its parameters, those of the path aside.
+        attributes: Keywords of DICOM attributes that are parameters too; empty: none.
+        takes_media: Media types of a body that is no document of ours.
+        gives_media: Of an answer that is none.
+        statuses: What it answers beside what all of its kind do. One below 400 takes
+            the place of 200, or of 204 for who gives nothing.
+        failing: Statuses from 400 on whose answer is one like that of a success.
     """
 
     summary: str
     takes: type | None = None
     gives: type | None = None
+    query: tuple[Parameter, ...] = ()
+    attributes: tuple[str, ...] = ()
+    takes_media: tuple[str, ...] = ()
+    gives_media: tuple[str, ...] = ()
+    statuses: tuple[HTTPStatus, ...] = ()
+    failing: tuple[HTTPStatus, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +139,7 @@ class Route:
         reader: Answers it, once the body is here.
         receiver: Answers it, with the body as it comes.
         body_bytes_max: The longest body; 0 for none.
-        about: What programs are told of it; ``None``: a standard says it.
+        about: What programs are told of it (``servers.api.openapi``).
     """
 
     method: HTTPMethod

@@ -1,0 +1,1 @@
+"""The interface of our own: JSON documents over HTTPS."""
