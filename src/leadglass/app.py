@@ -20,7 +20,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -33,7 +33,9 @@ from typing import Final, Protocol, Self, TypeVar
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from leadglass import __version__
+from leadglass.access.networks import Network, parse_network
 from leadglass.access.policy import Kind, Rule, Subject
+from leadglass.access.roles import HOUSE_NETWORKS
 from leadglass.archive.accounts import Accounts
 from leadglass.archive.bearer import Bearer
 from leadglass.archive.caller import Caller, Gate
@@ -47,6 +49,8 @@ from leadglass.archive.fetch import Fetch
 from leadglass.archive.find import Find
 from leadglass.archive.importing import Importer
 from leadglass.archive.ingest import Ingest
+from leadglass.archive.listing import Listing
+from leadglass.archive.notices import Letterhead, Notices
 from leadglass.archive.parts import Parts, Room
 from leadglass.archive.people import PeopleRules
 from leadglass.archive.rebuild import Rebuild
@@ -95,6 +99,7 @@ from leadglass.servers.http.guard import Guard
 from leadglass.servers.http.limits import HttpLimits
 from leadglass.servers.http.routes import Route
 from leadglass.servers.http.server import HttpServer
+from leadglass.servers.mail import MailServer, Postman
 from leadglass.servers.tls import Contexts, Credentials
 from leadglass.vault.folder import FolderBlobs
 from leadglass.vault.keys import (
@@ -312,24 +317,31 @@ class Node:
             blobs=SealedBlobs(folder, self.keyring),
             keyring=self.keyring,
             # The rules need the registers, which need the parts: asked only later.
-            gate=Gate(self._rules),
+            gate=Gate(self._rules, self._keep),
             room=Room(config.home, config.storage.free_bytes_min),
             limits=config.limits,
         )
         self._later(self.parts)
-        self.accounts = Accounts.of(self.parts)
+        networks = _people_networks(config.https)
+        self.accounts = Accounts.of(self.parts, networks)
         self.sessions = Sessions(_session_limits(config.https))
         self.people = PeopleRules(
             self.database,
             self.accounts.users,
             self.accounts.scopes,
             self.accounts.tokens,
+            networks,
         )
         self.rulebook = RuleBook(layout.rules, self.devices, operator, self.people)
         self._use_cases()
 
     def _rules(self, subject: Subject) -> tuple[Rule, ...]:
         return self.rulebook.rules(subject)
+
+    def _keep(
+        self, subject: Subject, before: Iterable[Rule], after: Iterable[Rule]
+    ) -> None:
+        self.rulebook.keep(subject, before, after)
 
     def _use_cases(self) -> None:
         parts, config = self.parts, self.config
@@ -350,6 +362,8 @@ class Node:
         )
         self.exporter = Exporter(self.fetch, config.media)
         self.emergencies = Emergencies(parts)
+        self.listing = Listing(self.accounts)
+        self.notices = Notices(parts)
 
     def login_stores(self, origins: tuple[str, ...]) -> Stores:
         """Return what a login needs; ``origins`` are our names as browsers see them.
@@ -459,6 +473,11 @@ def _master_key_text(config: Config) -> str:
             return f"the systemd credential {config.keys.credential}"
 
 
+def _people_networks(https: Https) -> tuple[Network, ...]:
+    """Return where people may come from."""
+    return tuple(map(parse_network, https.people_networks)) or HOUSE_NETWORKS
+
+
 def _session_limits(https: Https) -> SessionLimits:
     return SessionLimits(
         idle=timedelta(seconds=https.session_idle_timeout_s),
@@ -478,6 +497,9 @@ def _user_name() -> str:
 # --- serving --------------------------------------------------------------------------
 
 
+_Place = tuple[str, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Ready:
     """Where a node listens.
@@ -489,9 +511,9 @@ class Ready:
         recovered: What the start finished of what a crash had cut off.
     """
 
-    dimse: tuple[str, int]
-    unsafe_plaintext: tuple[str, int] | None
-    https: tuple[str, int] | None
+    dimse: _Place
+    unsafe_plaintext: _Place | None
+    https: _Place | None
     recovered: Recovered
 
 
@@ -522,6 +544,33 @@ def serve(
     contexts.server()  # whatever is wrong with it is wrong before we listen
     doorkeeper = Doorkeeper(parts, node.devices, node.title)
     parts.record(parts.events.application_started(__version__))
+    try:
+        _serve(
+            node,
+            contexts,
+            doorkeeper,
+            on_ready=lambda dimse, unsafe_plaintext, https: on_ready(
+                Ready(dimse, unsafe_plaintext, https, recovered)
+            ),
+            stopping=stopping,
+        )
+    except BaseException as error:
+        what = str(error) if isinstance(error, LeadglassError) else "internal error"
+        parts.try_to_record(parts.events.application_stopped(what))
+        raise
+    parts.record(parts.events.application_stopped("asked to stop"))
+
+
+def _serve(
+    node: Node,
+    contexts: Contexts,
+    doorkeeper: Doorkeeper,
+    *,
+    on_ready: Callable[[_Place, _Place | None, _Place | None], None],
+    stopping: threading.Event,
+) -> None:
+    """Open all doors until it is time to stop, and close them in good order."""
+    config = node.config
     with ExitStack() as stack:
         transcoder = stack.enter_context(Transcoder(config.pixels, config.limits))
         server = DimseServer(
@@ -541,6 +590,10 @@ def serve(
             private_roots=node.private_roots,
         )
         jobs = Jobs(node, doorkeeper)
+        _warn_of_expectations(node)
+        postman = _postman(node)
+        if postman is not None:
+            stack.callback(postman.stop)
         # Undone in reverse: HTTPS ends, then DIMSE, then what tells of both.
         stack.callback(jobs.stop)
         stack.callback(server.stop)
@@ -553,16 +606,43 @@ def serve(
         )
         web = _listen_https(node, contexts, doorkeeper, transcoder, stack)
         jobs.start()
+        if postman is not None:
+            postman.start()
         # What is here now stays: the collector need not look at it again.
         gc.collect()
         gc.freeze()
         gc.set_threshold(_COLLECT_AFTER)
-        on_ready(Ready(dimse, plaintext, web, recovered))
+        on_ready(dimse, plaintext, web)
         # The kernel may give a signal to any thread; Python acts on it in this
         # one, and only when it is awake.
         while not stopping.wait(_SIGNAL_LOOK_S):
             pass
-    parts.record(parts.events.application_stopped("asked to stop"))
+
+
+def _warn_of_expectations(node: Node) -> None:
+    """Say what the rules promise and do not keep; the names are the rule file's."""
+    for each in node.rulebook.broken():
+        _LOG.warning("%s; what is too much is withheld, see leadglass check", each)
+
+
+def _postman(node: Node) -> Postman | None:
+    """Return what sends notices; ``None``: there is no mail server."""
+    config, server = node.config, node.config.mail_server
+    if server is None:
+        return None
+    settings, name = config.notices, config.tls.node_names[0]
+    post = MailServer(
+        host=server[0],
+        port=server[1],
+        starts_plain=settings.tls == "starttls",
+        ca_file=config.mail_ca_file,
+        timeout_s=settings.response_timeout_s,
+        own_name=name,
+        user=settings.user,
+        password_file=config.mail_password_file,
+    )
+    head = Letterhead(node=name, sender=settings.sender, recipients=settings.recipients)
+    return Postman(lambda: node.notices.send_due(post, head), settings.look_interval_s)
 
 
 def _listen_https(

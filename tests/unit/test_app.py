@@ -11,6 +11,7 @@ import pytest
 
 from leadglass.app import Jobs, Layout, Node, Ready, serve
 from leadglass.archive.doors import Doorkeeper
+from leadglass.audit.codes import EventType
 from leadglass.audit.search import Search
 from leadglass.config import Config
 from leadglass.errors import LeadglassError, Misconfigured, Unavailable
@@ -222,8 +223,13 @@ def test_serve_says_that_an_address_is_taken(home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         config = config_of(home, dimse__listen=f"127.0.0.1:{port}")
-        with Node.open(config) as node, pytest.raises(Unavailable):
-            served(node)
+        with Node.open(config) as node:
+            with pytest.raises(Unavailable):
+                served(node)
+            *_, started, stopped = node.audit.list(Search())
+            assert started.event.types == (EventType.APPLICATION_START,)
+            assert stopped.event.types == (EventType.APPLICATION_STOP,)
+            assert "cannot listen" in dict(stopped.event.details)["reason"]
 
 
 # --- jobs -------------------------------------------------------------------------

@@ -131,6 +131,17 @@ class Find:
             self._record_failure(caller, question, told, error)
             raise
 
+    def turn_away(
+        self, caller: Caller, question: Question, error: LeadglassError
+    ) -> None:
+        """Record a question that could not even be understood.
+
+        Raises:
+            Refused: ``caller`` may not ask; that is what is recorded then.
+        """
+        self.parts.require(caller, Right.FIND, question.service)
+        self._record_failure(caller, question, 0, error)
+
     def _record_failure(
         self, caller: Caller, question: Question, told: int, error: LeadglassError
     ) -> None:

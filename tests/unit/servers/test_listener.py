@@ -16,6 +16,7 @@ from leadglass.servers.dimse.listener import (
     Address,
     Ceilings,
     Listener,
+    Presence,
     Visitor,
     secure,
 )
@@ -46,10 +47,11 @@ def everybody(_: Address) -> bool:
 @contextmanager
 def listening(
     serve: Callable[[Visitor], None],
-    ceilings: Ceilings = MANY,
+    presence: Presence | None = None,
     is_welcome: Callable[[Address], bool] = everybody,
 ) -> Iterator[Listener]:
-    listener = Listener(("127.0.0.1", 0), ceilings, is_welcome, serve)
+    presence = presence or Presence(MANY)
+    listener = Listener(("127.0.0.1", 0), presence, is_welcome, serve)
     listener.start()
     try:
         yield listener
@@ -105,15 +107,16 @@ def test_who_is_not_welcome_is_closed_without_a_byte() -> None:
 def test_there_are_ceilings_in_all_and_for_each_address(
     ceilings: Ceilings, same: bytes, other: bytes
 ) -> None:
-    house = House()
+    house, presence = House(), Presence(ceilings)
     with (
-        listening(house, ceilings) as listener,
+        listening(house, presence) as listener,
+        listening(house, presence) as beside,
         call(listener) as one,
-        call(listener) as two,
+        call(beside) as two,
     ):
         assert hears(one) == hears(two) == b"!"
-        assert listener.count == 2
-        with call(listener) as third, call(listener, "127.0.0.9") as elsewhere:
+        assert presence.count == 2
+        with call(listener) as third, call(beside, "127.0.0.9") as elsewhere:
             assert hears(third) == same
             assert hears(elsewhere) == other
         house.go.set()
@@ -162,20 +165,20 @@ def test_a_judge_that_fails_lets_nobody_in_and_goes_on(
 
 
 def test_stopped_it_accepts_no_more_and_lets_go_on_who_is_there() -> None:
-    house = House()
-    with listening(house) as listener, call(listener) as guest:
+    house, presence = House(), Presence(MANY)
+    with listening(house, presence) as listener, call(listener) as guest:
         assert hears(guest) == b"!"
         address = listener.address
         listener.stop()
         with pytest.raises(OSError, match="refused"):
             socket.create_connection(address, WAIT_S)
-        assert listener.count == 1
+        assert presence.count == 1
         house.go.set()
         assert hears(guest) == b""
 
 
 def test_it_can_be_stopped_before_it_was_started() -> None:
-    Listener(("127.0.0.1", 0), MANY, everybody, House()).stop()
+    Listener(("127.0.0.1", 0), Presence(MANY), everybody, House()).stop()
 
 
 def test_an_address_that_cannot_be_had() -> None:
@@ -183,15 +186,15 @@ def test_an_address_that_cannot_be_had() -> None:
         closing(socket.create_server(("127.0.0.1", 0))) as taken,
         pytest.raises(Unavailable, match="cannot listen on port"),
     ):
-        Listener(taken.getsockname(), MANY, everybody, House())
+        Listener(taken.getsockname(), Presence(MANY), everybody, House())
     with pytest.raises(Unavailable):
-        Listener(("192.0.2.1", 0), MANY, everybody, House())
+        Listener(("192.0.2.1", 0), Presence(MANY), everybody, House())
 
 
 def test_ipv6() -> None:
     house = House()
     house.go.set()
-    listener = Listener(("::1", 0), MANY, everybody, house)
+    listener = Listener(("::1", 0), Presence(MANY), everybody, house)
     listener.start()
     with socket.create_connection(listener.address, WAIT_S) as visitor:
         assert hears(visitor) == b"!"

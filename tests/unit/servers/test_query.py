@@ -11,6 +11,8 @@ from leadglass.app import Node
 from leadglass.archive.caller import Caller
 from leadglass.archive.find import Query, Root
 from leadglass.audit.builders import Question
+from leadglass.audit.codes import EventID, Outcome
+from leadglass.audit.search import Search as SearchRecords
 from leadglass.dicom.aetitle import AETitle
 from leadglass.dicom.attributes import BY_KEYWORD, Level
 from leadglass.dicom.dataset import DataSet
@@ -307,14 +309,29 @@ def test_elements_that_are_not_what_they_should_be_end_no_association(
         (b"\x10\x00\x20", 0xC000),
         (identifier(None, PatientID=b"").encode(), 0xA900),
         (b"", 0xA900),
+        (identifier("PATIENT", PatientID=b"").encode(), 0xA900),
+        (identifier("IMAGE", SOPInstanceUID=b"").encode(), 0xA900),
     ],
 )
-def test_what_is_no_identifier(
-    service: QueryService, asker: Caller, raw: bytes, status: int
+def test_what_is_no_question_is_told_and_recorded(
+    service: QueryService, asker: Caller, node: Node, raw: bytes, status: int
 ) -> None:
     answers, last = ask(service, raw or DataSet().encode(), asker)
     assert answers == []
     assert last.status == status
+    [recorded] = node.audit.list(SearchRecords(event=EventID.QUERY))
+    assert recorded.event.outcome is Outcome.MINOR_FAILURE
+    assert recorded.event.participants[0].user_id == asker.subject.name
+    assert recorded.event.objects[0].query == raw
+    assert recorded.event.returned == ()
+
+
+def test_who_may_not_ask_learns_nothing_of_its_question(
+    service: QueryService, enrol: Enrol, node: Node
+) -> None:
+    _, last = ask(service, b"\x10\x00\x20", enrol("ct1", "store"))
+    assert (last.status, last.error_comment) == (0x0124, "not authorized")
+    assert not list(node.audit.list(SearchRecords(event=EventID.QUERY)))
 
 
 def test_who_may_not_ask_is_told_so(service: QueryService, enrol: Enrol) -> None:

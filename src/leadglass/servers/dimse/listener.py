@@ -40,6 +40,38 @@ class Ceilings:
     per_address: int
 
 
+class Presence:
+    """Who is connected now, over all listeners that share it."""
+
+    def __init__(self, ceilings: Ceilings) -> None:
+        self._ceilings = ceilings
+        self._present: Counter[Address] = Counter()
+        self._lock = threading.Lock()
+
+    @property
+    def count(self) -> int:
+        """How many connections there are."""
+        with self._lock:
+            return self._present.total()
+
+    def enter(self, address: Address) -> bool:
+        """Count one more, unless that were too many; ``leave`` must follow."""
+        with self._lock:
+            if (
+                self._present.total() >= self._ceilings.total
+                or self._present[address] >= self._ceilings.per_address
+            ):
+                return False
+            self._present[address] += 1
+            return True
+
+    def leave(self, address: Address) -> None:
+        """Count one less."""
+        with self._lock:
+            self._present[address] -= 1
+            self._present += Counter()  # forget who has left
+
+
 @dataclass(frozen=True, slots=True)
 class Visitor:
     """An accepted connection before it has said anything."""
@@ -53,7 +85,7 @@ class Listener:
 
     Args:
         address: Host and port to listen on; port 0 takes a free one.
-        ceilings: How many at once.
+        presence: Counts who is there, and how many may be.
         is_welcome: Whether any device may come from an address. A refusal is
             counted by whoever answers this.
         serve: Serves one connection to its end and closes it.
@@ -62,15 +94,13 @@ class Listener:
     def __init__(
         self,
         address: tuple[str, int],
-        ceilings: Ceilings,
+        presence: Presence,
         is_welcome: Callable[[Address], bool],
         serve: Callable[[Visitor], None],
     ) -> None:
-        self._ceilings = ceilings
+        self._presence = presence
         self._is_welcome = is_welcome
         self._serve = serve
-        self._present: Counter[Address] = Counter()
-        self._lock = threading.Lock()
         self._socket = _listen(address)
         self._wake, self._woken = socket.socketpair()
         self._thread = threading.Thread(
@@ -82,12 +112,6 @@ class Listener:
         """Where it listens: host and port."""
         host, port, *_ = self._socket.getsockname()
         return str(host), int(port)
-
-    @property
-    def count(self) -> int:
-        """How many connections there are now."""
-        with self._lock:
-            return sum(self._present.values())
 
     def start(self) -> None:
         """Begin to accept."""
@@ -120,7 +144,7 @@ class Listener:
 
     def _admit(self, sock: socket.socket, address: Address) -> None:
         """Give the connection a thread, or close it without a byte."""
-        if not self._is_welcome(address) or not self._enter(address):
+        if not self._is_welcome(address) or not self._presence.enter(address):
             sock.close()
             return
         thread = threading.Thread(
@@ -130,7 +154,7 @@ class Listener:
         try:
             thread.start()
         except RuntimeError:  # no more threads to be had
-            self._leave(address)
+            self._presence.leave(address)
             sock.close()
             _LOG.error("no thread for a connection")
 
@@ -142,22 +166,7 @@ class Listener:
             _LOG.exception("an association ended by a mistake of ours")
         finally:
             visitor.sock.close()
-            self._leave(visitor.address)
-
-    def _enter(self, address: Address) -> bool:
-        with self._lock:
-            if (
-                sum(self._present.values()) >= self._ceilings.total
-                or self._present[address] >= self._ceilings.per_address
-            ):
-                return False
-            self._present[address] += 1
-            return True
-
-    def _leave(self, address: Address) -> None:
-        with self._lock:
-            self._present[address] -= 1
-            self._present += Counter()  # forget who has left
+            self._presence.leave(visitor.address)
 
 
 def _listen(address: tuple[str, int]) -> socket.socket:

@@ -1,7 +1,7 @@
 """Query/Retrieve FIND as SCP (PS3.4 §C.4.1): from identifier to answers."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from leadglass.dicom.sop_classes import (
     PATIENT_STUDY_ONLY_MOVE,
 )
 from leadglass.dicom.uids import UID
-from leadglass.errors import BadData
+from leadglass.errors import BadData, LeadglassError
 from leadglass.servers.dimse.session import Failure, Gone, Session
 from leadglass.wire.dimse import CFindRQ, Message
 from leadglass.wire.negotiation import Context, QueryOptions
@@ -152,27 +152,7 @@ class QueryService:
         association = session.connection.association
         status, comment = SUCCESS, None
         try:
-            raw = session.identifier()
-            identifier = DataSet.decode(raw, context.transfer_syntax)
-            asked = Asked.read(identifier)
-            options = QueryOptions.decode_find(
-                session.application_information(context.abstract_syntax)
-            )
-            query = Query(
-                level=asked.level,
-                keys=asked.keys,
-                scopes=(),
-                root=ROOTS.get(context.abstract_syntax, Root.STUDY),
-                relational=options.relational,
-                combined_datetime=options.combined_datetime,
-            )
-            question = Question(
-                sop_class=context.abstract_syntax,
-                data_set=raw,
-                transfer_syntax=context.transfer_syntax,
-                level=asked.level,
-                service=Service.C_FIND,
-            )
+            asked, query, question = self._understand(session, context)
             rows = self.find(session.caller, query, question)
             if not self._answer(session, context, request, asked, rows):
                 status = CANCEL
@@ -184,6 +164,40 @@ class QueryService:
         association.send(
             context.id, request.response(status, error_comment=comment).encode()
         )
+
+    def _understand(
+        self, session: Session, context: Context
+    ) -> tuple[Asked, Query, Question]:
+        """Return what is asked; what is no question is on the record, too.
+
+        Raises:
+            BadData: It is none.
+            Refused: The caller may not ask.
+        """
+        raw = session.identifier()
+        question = Question(
+            sop_class=context.abstract_syntax,
+            data_set=raw,
+            transfer_syntax=context.transfer_syntax,
+            service=Service.C_FIND,
+        )
+        try:
+            asked = Asked.read(DataSet.decode(raw, context.transfer_syntax))
+            options = QueryOptions.decode_find(
+                session.application_information(context.abstract_syntax)
+            )
+            query = Query(
+                level=asked.level,
+                keys=asked.keys,
+                scopes=(),
+                root=ROOTS.get(context.abstract_syntax, Root.STUDY),
+                relational=options.relational,
+                combined_datetime=options.combined_datetime,
+            )
+        except LeadglassError as error:
+            self.find.turn_away(session.caller, question, error)
+            raise
+        return asked, query, replace(question, level=asked.level)
 
     def _answer(
         self,

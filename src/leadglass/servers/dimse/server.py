@@ -44,6 +44,7 @@ from leadglass.servers.dimse.listener import (
     Address,
     Ceilings,
     Listener,
+    Presence,
     Visitor,
     secure,
 )
@@ -143,6 +144,12 @@ class DimseServer:
         self._timeouts = Timeouts(settings.artim_timeout_s, settings.idle_timeout_s)
         self._limits = Limits(pdu_length_bytes_max=settings.pdu_length_bytes_max)
         self._per_device: Counter[str] = Counter()
+        self._presence = Presence(
+            Ceilings(
+                settings.association_count_max,
+                settings.association_count_per_address_max,
+            )
+        )
         self._lock = threading.Lock()
         self._listeners: list[Listener] = []
         self._connections: set[Connection] = set()
@@ -189,11 +196,7 @@ class DimseServer:
         is_welcome: Callable[[Address], bool],
         serve: Callable[[Visitor], None],
     ) -> tuple[str, int]:
-        ceilings = Ceilings(
-            self._settings.association_count_max,
-            self._settings.association_count_per_address_max,
-        )
-        listener = Listener(address, ceilings, is_welcome, serve)
+        listener = Listener(address, self._presence, is_welcome, serve)
         self._listeners.append(listener)
         listener.start()
         return listener.address
@@ -201,7 +204,7 @@ class DimseServer:
     @property
     def association_count(self) -> int:
         """How many connections there are now."""
-        return sum(listener.count for listener in self._listeners)
+        return self._presence.count
 
     def stop(self) -> None:
         """Accept no more; give what is in flight its time, then end it."""
