@@ -238,6 +238,28 @@ class Ingest:
         self.parts.intake.check()
         return Arrival(self.parts, self._keys, caller, announced, scopes)
 
+    def refuse_unread(
+        self, caller: Caller, count: int, reason: str, service: Service
+    ) -> None:
+        """Record, once, that things came in which no instance could be found.
+
+        Args:
+            caller: Who brought them.
+            count: How many; one event for all, or a sender of nonsense could fill the
+                disk with records.
+            reason: Why the first was none: a text of ours.
+            service: By which door.
+        """
+        told = reason if count == 1 else f"{reason} (and {count - 1} more)"
+        self.parts.try_to_record(
+            *self.parts.events.stored(
+                self.parts.actor(caller),
+                (Study(uid="", sop_classes=()),),
+                Result(Outcome.SERIOUS_FAILURE, told),
+                service=service,
+            )
+        )
+
 
 class Arrival:
     """One instance on its way in; belongs to one thread.

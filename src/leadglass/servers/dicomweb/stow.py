@@ -11,9 +11,9 @@ instance what happened, and sending all again is harmless.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import CancelledError, Executor, Future
 from dataclasses import dataclass, field
-from threading import Event as Flag
+from threading import Lock
 from types import MappingProxyType
 from typing import Final, Protocol
 
@@ -316,10 +316,12 @@ class _Incoming:
             sop_class, sop_instance, self._arrival.study_uid, self._uids[_SERIES]
         )
 
-    def failed(self, error: LeadglassError) -> Failed:
+    def failed(self, error: LeadglassError, tally: "_Tally") -> Failed:
         """Record that it was refused; return the answer's item."""
         if self._arrival is not None:
             self._arrival.refuse(error)
+        else:
+            tally.unread(error)
         return Failed(
             error.dimse_status, self._uids[_SOP_CLASS], self._uids[_SOP_INSTANCE]
         )
@@ -368,6 +370,14 @@ class _Tally:
 
     stored: list[Stored] = field(default_factory=list)
     failed: list[Failed] = field(default_factory=list)
+    # What was refused before it had said which instance it is, and why the first.
+    unread_count: int = 0
+    unread_reason: str = ""
+
+    def unread(self, error: LeadglassError) -> None:
+        """Count one more."""
+        self.unread_count += 1
+        self.unread_reason = self.unread_reason or str(error)
 
 
 @dataclass(slots=True)
@@ -434,9 +444,11 @@ class _Files:
 
     def _fail(self, error: LeadglassError) -> None:
         self.is_refused = True
-        failed = Failed(error.dimse_status)
         if self.incoming is not None:
-            failed = self.incoming.failed(error)
+            failed = self.incoming.failed(error, self.tally)
+        else:
+            failed = Failed(error.dimse_status)
+            self.tally.unread(error)
         self.tally.failed.append(failed)
 
     def abandon(self) -> None:
@@ -537,15 +549,18 @@ class _Metadata:
                 incoming.write(piece)
             self.tally.stored.append(incoming.finish())
         except LeadglassError as error:
-            failed = Failed(error.dimse_status)
             if incoming is not None:
-                failed = incoming.failed(error)
+                failed = incoming.failed(error, self.tally)
+            else:
+                failed = Failed(error.dimse_status)
+                self.tally.unread(error)
             self.tally.failed.append(failed)
         self.incoming = None
 
     def broken(self, error: LeadglassError) -> None:
         """Store nothing of what was gathered: it is not whole."""
         self.tally.failed.append(Failed(error.dimse_status))
+        self.tally.unread(error)
 
     def abandon(self) -> None:
         if self.incoming is not None:
@@ -609,6 +624,8 @@ class Storing:
             BadData: The content type is malformed.
         """
         bounds = bounds or Bounds()
+        self._ingest = ingest
+        self._request = request
         ingest.parts.require(request.caller, Right.STORE, request.service)
         media = MediaType.parse(request.content_type)
         self._reader: MultipartReader | None = None
@@ -660,6 +677,7 @@ class Storing:
         self._is_broken = True
         is_first = not (self._tally.stored or self._tally.failed)
         if is_first and (self._reader is None or not self._reader.parts):
+            self._tally.unread(error)
             raise error
         self._parts.broken(error)
 
@@ -678,6 +696,7 @@ class Storing:
                 self._parts.finish()
             except PeerError as error:
                 self._break(error)
+        self._tell_unread()
         result = Result(tuple(self._tally.stored), tuple(self._tally.failed))
         if not result.stored and not result.failed:
             raise BadData("nothing to store")
@@ -686,6 +705,14 @@ class Storing:
     def abandon(self) -> None:
         """Forget what was coming; what is stored stays. Harmless after ``finish``."""
         self._parts.abandon()
+        self._tell_unread()
+
+    def _tell_unread(self) -> None:
+        """Record what was refused before it had said which instance it is."""
+        count, self._tally.unread_count = self._tally.unread_count, 0
+        if count:
+            reason, request = self._tally.unread_reason, self._request
+            self._ingest.refuse_unread(request.caller, count, reason, request.service)
 
 
 async def store(
@@ -708,9 +735,8 @@ async def store(
     work = loop.run_in_executor(executor, _run, ingest, request, pull, bounds)
     try:
         return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        pull.stop()
-        raise
+    finally:
+        pull.stop()  # whatever the reason is: nobody reads the body from here on
 
 
 def _run(
@@ -733,26 +759,48 @@ class _Pull:
     ) -> None:
         self._loop = loop
         self._body = body
-        self._is_stopped = Flag()
+        # Else a thread could ask the loop just after the loop had said that it will
+        # answer no more, and wait for ever.
+        self._lock = Lock()
+        self._is_stopped = False
         self._waiting: Future[bytes | None] | None = None
 
     def stop(self) -> None:
         """End the thread at its next step; called in the loop."""
-        self._is_stopped.set()
-        if self._waiting is not None:
-            self._waiting.cancel()
+        with self._lock:
+            self._is_stopped = True
+            if self._waiting is not None:
+                self._waiting.cancel()
+
+    def _ask(self) -> "Future[bytes | None]":
+        """Ask the loop for the next bytes.
+
+        Raises:
+            Unavailable: Nobody will answer.
+        """
+        with self._lock:
+            if self._is_stopped:
+                raise Unavailable("the request was given up")
+            work = self._next()
+            try:
+                self._waiting = asyncio.run_coroutine_threadsafe(work, self._loop)
+            except RuntimeError:  # the loop has ended
+                work.close()
+                raise Unavailable("the request was given up") from None
+            return self._waiting
 
     async def _next(self) -> bytes | None:
         return await anext(self._body, None)
 
     def __iter__(self) -> Iterator[bytes]:
-        while not self._is_stopped.is_set():
-            self._waiting = asyncio.run_coroutine_threadsafe(self._next(), self._loop)
-            data = self._waiting.result()
+        while True:
+            try:
+                data = self._ask().result()
+            except CancelledError:
+                raise Unavailable("the request was given up") from None
             if data is None:
                 return
             yield data
-        raise Unavailable("the request was given up")
 
 
 __all__ = [

@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -168,6 +171,30 @@ def test_the_refusal_of_an_instance_is_recorded(home: Home, ingest: Ingest) -> N
     outcomes = [each.event.outcome for each in home.records()]
     assert Outcome.SERIOUS_FAILURE in outcomes
     assert "STOW-RS" in str([each.event for each in home.records()])
+
+
+@pytest.mark.parametrize(
+    ("data", "count"),
+    [
+        (files(b"not DICOM" * 100), 1),
+        (files(b"not DICOM" * 100, make_instance(1), b"", b"DICM"), 3),
+        (b"x" * 10_000, 1),
+        (files(b"not DICOM" * 100)[:-4] + b"garbage", 2),
+    ],
+)
+def test_what_is_no_instance_is_recorded_once_for_all(
+    home: Home, ingest: Ingest, data: bytes, count: int
+) -> None:
+    with suppress(BadData):
+        run(ingest, data)
+    told = [
+        each.event.outcome_description
+        for each in home.records()
+        if each.event.outcome is Outcome.SERIOUS_FAILURE
+    ]
+    assert len(told) == 1
+    assert told[0] is not None
+    assert told[0].endswith(f"(and {count - 1} more)") is (count > 1)
 
 
 def test_the_resource_names_the_study(home: Home, ingest: Ingest) -> None:
@@ -416,6 +443,28 @@ def test_a_request_that_is_given_up_ends_its_thread(home: Home, ingest: Ingest) 
             await task
 
     asyncio.run(giving_up())  # which waits for the threads of its executor
+    assert not list(home.parts.blobs.names())
+
+
+def test_a_loop_that_ends_leaves_no_thread_behind(home: Home, ingest: Ingest) -> None:
+    """As a listener ends that nobody told to give requests up."""
+    loop = asyncio.new_event_loop()
+    has_begun = threading.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield files(make_instance(1))[:-300]
+        loop.call_soon(loop.stop)
+        has_begun.set()
+        await asyncio.Event().wait()
+
+    with ThreadPoolExecutor(1) as executor:
+        task = loop.create_task(store(ingest, request(), endless(), executor))
+        loop.run_forever()
+        assert has_begun.is_set()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            loop.run_until_complete(task)
+        loop.close()
     assert not list(home.parts.blobs.names())
 
 
