@@ -122,6 +122,8 @@ _SIGNAL_LOOK_S: Final = 0.5
 # Objects made before the collector looks for cycles; what an instance makes has none
 # and is freed at once, so looking after every 700 finds nothing, 20 times an instance.
 _COLLECT_AFTER: Final = 50_000
+# What a node without a host name calls itself to a mail server.
+_NAMELESS: Final = "leadglass"
 # The port that browsers leave out of an address.
 _HTTPS_PORT: Final = 443
 
@@ -630,7 +632,7 @@ def _postman(node: Node) -> Postman | None:
     config, server = node.config, node.config.mail_server
     if server is None:
         return None
-    settings, name = config.notices, config.tls.node_names[0]
+    settings, name = config.notices, config.relying_party or _NAMELESS
     post = MailServer(
         host=server[0],
         port=server[1],
@@ -686,6 +688,7 @@ def _listen_https(
         (str(listen.host), listen.port),
         limits,
         https.stop_timeout_s,
+        stranger=knocks.count,
     )
     stack.callback(server.close)
     return server.start().address

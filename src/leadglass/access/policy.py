@@ -211,6 +211,23 @@ class Expectation:
             scope.is_within(self.within) for scope in decision.scopes
         )
 
+    def is_exceeded(self, rules: Iterable[Rule], time: datetime) -> bool:
+        """Whether the rules allow more than expected; the dangerous half of failing."""
+        request = Request(self.subject, self.right, self.address, time)
+        decision = decide(rules, request)
+        return decision.allowed and not (
+            self.allowed
+            and all(scope.is_within(self.within) for scope in decision.scopes)
+        )
+
+    def __str__(self) -> str:
+        must = "must" if self.allowed else "must not"
+        within = f" within {self.within}" if self.within != EVERYTHING else ""
+        return (
+            f"expectation {self.name!r}: {self.subject} {must} be allowed {self.right} "
+            f"from {self.address or 'the node itself'}{within}"
+        )
+
 
 def decide(rules: Iterable[Rule], request: Request) -> Decision:
     """Decide one request; the order of the rules does not matter."""

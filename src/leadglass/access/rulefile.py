@@ -83,11 +83,7 @@ class RuleFile:
             Misconfigured: The expectations that do not hold.
         """
         problems = [
-            f"expectation {each.name!r}: {each.subject} "
-            f"{'must' if each.allowed else 'must not'} be allowed {each.right} "
-            f"from {each.address or 'the node itself'}"
-            + (f" within {each.within}" if each.within != EVERYTHING else "")
-            + "; change the rules or the expectation"
+            f"{each}; change the rules or the expectation"
             for each in broken([*self.rules, *device_rules], self.expectations, now)
         ]
         if problems:

@@ -1,14 +1,24 @@
 """Users and tokens: given, changed, taken; the change and its record, together or not.
 
-Every method needs the right ``administer``. Nobody changes what he himself may do.
+Every method needs the right ``administer``. Nobody changes what he himself may do. A
+change that an expectation of the rule file forbids is refused, by name, within the
+transaction; taking away (disable, reset, revoke) never is: who must go goes.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from leadglass.access.networks import Network
+from leadglass.access.policy import Rule
 from leadglass.access.rights import Right
-from leadglass.access.roles import check_person, check_program
+from leadglass.access.roles import (
+    HOUSE_NETWORKS,
+    check_person,
+    check_program,
+    rules_of_person,
+    rules_of_program,
+)
 from leadglass.access.scopes import EVERYTHING, Scope
 from leadglass.archive.caller import Caller
 from leadglass.archive.emergency import Emergencies
@@ -48,19 +58,31 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Accounts:
-    """The use cases over users and tokens."""
+    """The use cases over users and tokens.
+
+    Attributes:
+        parts: The collaborators.
+        users: The register of users.
+        scopes: How far their roles reach.
+        tokens: The register of tokens.
+        lockout: Who is kept out for failures.
+        networks: Where people come from.
+    """
 
     parts: Parts
     users: Users
     scopes: PersonScopes
     tokens: Tokens
     lockout: Lockout
+    networks: tuple[Network, ...] = HOUSE_NETWORKS
 
     @classmethod
-    def of(cls, parts: Parts) -> "Accounts":
+    def of(
+        cls, parts: Parts, networks: tuple[Network, ...] = HOUSE_NETWORKS
+    ) -> "Accounts":
         """Put them together for a node."""
         tokens = Tokens(parts.keyring.derive(_KEY_PURPOSE))
-        return cls(parts, Users(), PersonScopes(), tokens, Lockout())
+        return cls(parts, Users(), PersonScopes(), tokens, Lockout(), networks)
 
     # ── users ────────────────────────────────────────────────────────────────
 
@@ -71,7 +93,7 @@ class Accounts:
 
         Raises:
             Refused: ``caller`` may not.
-            Misconfigured: Roles, scope or name cannot be.
+            Misconfigured: Roles, scope or name cannot be, or an expectation forbids.
         """
         self.parts.require(caller, Right.ADMINISTER, "add a user")
         check_person(new.roles, scope)
@@ -80,6 +102,7 @@ class Accounts:
 
         def work(tx: Transaction) -> Account:
             user = self.users.add(tx, new, secret_hash, now)
+            self.parts.gate.keep(user.subject, (), self._rules(user, scope))
             self.scopes.set(tx, user, scope)
             self._tell(tx, caller, AccountAct.ADDED, user, facts=_facts(user, scope))
             return Account(user, scope, None)
@@ -123,7 +146,7 @@ class Accounts:
         Raises:
             Refused: ``caller`` may not, or it is himself.
             NotFound: No such user.
-            Misconfigured: Roles or scope cannot be.
+            Misconfigured: Roles or scope cannot be, or an expectation forbids them.
         """
         self.parts.require(caller, Right.ADMINISTER, "change a user")
         reason = _checked(reason)
@@ -137,6 +160,9 @@ class Accounts:
             new_roles = old.roles if wanted is None else wanted
             check_person(new_roles, new_scope)
             user = self.users.change_roles(tx, old.name, new_roles)
+            self.parts.gate.keep(
+                user.subject, self._rules(old, old_scope), self._rules(user, new_scope)
+            )
             self.scopes.set(tx, user, new_scope)
             self._end_emergencies(tx, caller, user)
             facts = _facts(user, new_scope) | {
@@ -173,7 +199,7 @@ class Accounts:
         Raises:
             Refused: ``caller`` may not, or it is himself.
             NotFound: No such user.
-            Misconfigured: It is not disabled.
+            Misconfigured: It is not disabled, or an expectation forbids its roles.
         """
         self.parts.require(caller, Right.ADMINISTER, "enable a user")
         reason = _checked(reason)
@@ -181,6 +207,8 @@ class Accounts:
         def work(tx: Transaction) -> Account:
             self._refuse_self(caller, self.users.get(tx.connection, name))
             user = self.users.enable(tx, name)
+            scope = self.scopes.of(tx.connection, user)
+            self.parts.gate.keep(user.subject, (), self._rules(user, scope))
             self._tell(tx, caller, AccountAct.ENABLED, user, reason)
             return self._account(tx, user)
 
@@ -229,7 +257,8 @@ class Accounts:
 
         Raises:
             Refused: ``caller`` may not.
-            Misconfigured: The role is for people only, or the name is taken.
+            Misconfigured: The role is for people only, the name is taken, or an
+                expectation forbids it.
         """
         self.parts.require(caller, Right.ADMINISTER, "add a token")
         check_program(new.role)
@@ -237,6 +266,7 @@ class Accounts:
 
         def work(tx: Transaction) -> tuple[str, Token]:
             text, token = self.tokens.add(tx, new, now)
+            self.parts.gate.keep(token.subject, (), _rules_of(token))
             facts = {
                 "role": token.role,
                 "scope": str(token.scope),
@@ -284,6 +314,12 @@ class Accounts:
     def _program_events(self) -> ProgramEvents:
         return ProgramEvents(self.parts.events.node)
 
+    def _rules(self, user: User, scope: Scope) -> tuple[Rule, ...]:
+        """Return what a user's roles allow, also before enrolment; none if disabled."""
+        if user.disabled_at is not None:
+            return ()
+        return rules_of_person(user.subject, user.roles, scope, self.networks)
+
     def _account(self, tx: Transaction, user: User) -> Account:
         now = datetime.now(UTC)
         return Account(
@@ -329,6 +365,12 @@ class Accounts:
             event = self.parts.events.access_refused(actor, function, str(refusal))
             self.parts.try_to_record(event)
             raise
+
+
+def _rules_of(token: Token) -> tuple[Rule, ...]:
+    return rules_of_program(
+        token.subject, token.role, token.scope, token.networks, token.ends_at
+    )
 
 
 def _facts(user: User, scope: Scope) -> dict[str, str]:

@@ -34,11 +34,25 @@ class Caller:
 RuleSource = Callable[[Subject], tuple[Rule, ...]]
 
 
+# Raises Misconfigured if somebody must not have the second rules instead of the first.
+Keeper = Callable[[Subject, Iterable[Rule], Iterable[Rule]], None]
+
+
+def _no_expectations(_: Subject, __: Iterable[Rule], ___: Iterable[Rule]) -> None:
+    """Keep nothing: there is no rule file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Asks ``access`` on behalf of the use cases."""
+    """Asks ``access`` on behalf of the use cases.
+
+    Attributes:
+        rules: Gives the rules that stand.
+        keep: Refuses a change of somebody's rules that an expectation forbids.
+    """
 
     rules: RuleSource
+    keep: Keeper = _no_expectations
 
     def scopes(self, caller: Caller, right: Right) -> tuple[Scope, ...]:
         """Return what ``caller`` may reach by ``right``: a union of scopes.

@@ -48,6 +48,14 @@ class PeopleRules:
             Damaged: What is stored cannot be read, so nothing is allowed.
             Unavailable: The same.
         """
+        roles, glass = self.apart(subject)
+        return (*roles, *glass)
+
+    def apart(self, subject: Subject) -> tuple[tuple[Rule, ...], tuple[Rule, ...]]:
+        """Return what a subject's roles allow, and what broken glass does.
+
+        Raises: As a call.
+        """
         now = datetime.now(UTC)
         with self.database.read() as connection:
             try:
@@ -55,10 +63,11 @@ class PeopleRules:
                     user = self.users.get(connection, subject.name)
                     return self._of_user(connection, user, now)
                 if subject.kind is Kind.SERVICE:
-                    return _of_token(self.tokens.get(connection, subject.name), now)
+                    token = self.tokens.get(connection, subject.name)
+                    return _of_token(token, now), ()
             except NotFound:
                 pass
-        return ()
+        return (), ()
 
     def all(self) -> tuple[Rule, ...]:
         """Return the rules of everybody, for expectations; without broken glass."""
@@ -78,12 +87,12 @@ class PeopleRules:
 
     def _of_user(
         self, connection: Connection, user: User, now: datetime
-    ) -> tuple[Rule, ...]:
+    ) -> tuple[tuple[Rule, ...], tuple[Rule, ...]]:
         if not user.is_active:
-            return ()
+            return (), ()
         return (
-            *self._of_roles(user, self.scopes.of(connection, user)),
-            *emergency_rules(connection, user.subject, self.networks, now),
+            self._of_roles(user, self.scopes.of(connection, user)),
+            emergency_rules(connection, user.subject, self.networks, now),
         )
 
     def _of_roles(self, user: User, scope: Scope) -> tuple[Rule, ...]:

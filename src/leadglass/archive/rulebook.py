@@ -1,13 +1,26 @@
-"""The rules that stand now: those of the register, of the rule file, of the node."""
+"""The rules that stand now: those of the register, of the rule file, of the node.
+
+An expectation of the rule file must hold. Who decides that it does not matters:
+
+- The rule file itself, or a device: the file is not taken over, the node not opened.
+- A change of a user or a token: the change is refused (`RuleBook.keep`).
+- It happened anyway (a file put in place while no node looked, a database restored):
+  the node opens, so that it can be mended, and the right that the expectation names is
+  withheld from the one it is about. What is allowed too much is not allowed; everybody
+  else goes on working. What is allowed too little, a user was disabled or a token
+  ended, shuts out nobody more. ``leadglass check`` tells both.
+"""
 
 import hashlib
 import logging
 import threading
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from leadglass.access.policy import SENDERS, Rule, Subject
+from leadglass.access.policy import SENDERS, Expectation, Rule, Subject, broken
 from leadglass.access.rights import Right
 from leadglass.access.rulefile import RuleFile
 from leadglass.archive.people import PeopleRules
@@ -53,14 +66,50 @@ class RuleBook:
         self._lock = threading.Lock()
         self._stamp = self._look()
         self._text = self._read()
-        self._file = self._checked(self._text)
+        self._file = self._opened(self._text)
 
     def rules(self, subject: Subject) -> tuple[Rule, ...]:
         """Return the rules that may concern a subject now."""
-        if subject.kind not in SENDERS:
-            people = () if self._people is None else self._people(subject)
-            return (self._own, *people, *self._file.rules)
-        return (*self._devices.rules_for(subject), *self._file.rules)
+        file = self._file
+        if subject.kind in SENDERS:
+            return (*self._devices.rules_for(subject), *file.rules)
+        if self._people is None:
+            return (self._own, *file.rules)
+        roles, glass = self._people.apart(subject)
+        return (self._own, *_kept(file, subject, roles), *glass, *file.rules)
+
+    def keep(
+        self, subject: Subject, before: Iterable[Rule], after: Iterable[Rule]
+    ) -> None:
+        """Make sure that a change of somebody's roles breaks no expectation.
+
+        What was broken already does not forbid a change that leaves it so, unless it
+        allows too much: that is withheld anyway, and is to be mended.
+
+        Args:
+            subject: Whose roles change.
+            before: What they allow now.
+            after: What they would allow.
+
+        Raises:
+            Misconfigured: The expectations, each by its name.
+        """
+        file, now = self._file, datetime.now(UTC)
+        old, new = (*file.rules, *before), (*file.rules, *after)
+        problems = [
+            f"{each}; name other roles or another scope, or change the expectation"
+            for each in _about(file, subject)
+            if each.is_exceeded(new, now)
+            or (each.holds(old, now) and not each.holds(new, now))
+        ]
+        if problems:
+            raise Misconfigured(*problems)
+
+    def broken(self) -> tuple[Expectation, ...]:
+        """Return the expectations that do not hold now."""
+        file = self._file
+        rules = (*file.rules, *self.registered())
+        return tuple(broken(rules, file.expectations, datetime.now(UTC)))
 
     @property
     def digest(self) -> str:
@@ -94,9 +143,23 @@ class RuleBook:
         self._checked(self._read())
 
     def _checked(self, text: str) -> RuleFile:
-        file = RuleFile.parse(text, name=self._path.name) if text else _NOTHING
+        file = self._parsed(text)
         file.check(self.registered(), datetime.now(UTC))
         return file
+
+    def _opened(self, text: str) -> RuleFile:
+        """Read the file that a node opens with: what people broke, they can mend."""
+        file, now = self._parsed(text), datetime.now(UTC)
+        replace(
+            file,
+            expectations=tuple(
+                each for each in file.expectations if not _is_of_people(file, each, now)
+            ),
+        ).check(self.registered(), now)
+        return file
+
+    def _parsed(self, text: str) -> RuleFile:
+        return RuleFile.parse(text, name=self._path.name) if text else _NOTHING
 
     def registered(self) -> tuple[Rule, ...]:
         """Return the rules of everybody who is registered: devices, users, tokens."""
@@ -134,3 +197,31 @@ class RuleBook:
             return raw.decode("utf-8")
         except UnicodeDecodeError:
             raise Misconfigured(f"rules: {self._path.name} is not UTF-8") from None
+
+
+def _is_of_people(file: RuleFile, each: Expectation, now: datetime) -> bool:
+    """Whether roles alone can decide it: they speak for no device, nor at the node."""
+    if each.subject.kind in SENDERS or each.address is None:
+        return False
+    return not each.is_exceeded(file.rules, now)
+
+
+def _about(file: RuleFile, subject: Subject) -> tuple[Expectation, ...]:
+    return tuple(each for each in file.expectations if each.subject == subject)
+
+
+def _kept(
+    file: RuleFile, subject: Subject, roles: tuple[Rule, ...]
+) -> tuple[Rule, ...]:
+    """Return what roles allow, without the rights that must not be allowed so."""
+    about = _about(file, subject)
+    if not about:
+        return roles  # nearly everybody
+    now = datetime.now(UTC)
+    rules = (*file.rules, *roles)
+    withheld = frozenset(each.right for each in about if each.is_exceeded(rules, now))
+    return tuple(
+        replace(rule, rights=rule.rights - withheld)
+        for rule in roles
+        if rule.rights - withheld
+    )

@@ -58,7 +58,8 @@ def _parse(arguments: Namespace, now: datetime) -> Device:
         destination=arguments.to,
         unsafe_plaintext=exception,
         has_tls=has_certificate or not address,
-        **({"scope": arguments.scope} if arguments.scope else {}),
+        # What a script left empty is an error, not everything.
+        **({} if arguments.scope is None else {"scope": arguments.scope}),
     )
 
 
@@ -122,7 +123,7 @@ def change(session: Session) -> Answer:
             networks=_parts(arguments.networks) or map(str, old.networks),
             rights=_parts(arguments.may) or old.rights,
             now=old.enrolled_at,
-            scope=arguments.scope or str(old.scope),
+            scope=str(old.scope) if arguments.scope is None else arguments.scope,
             destination=arguments.to
             or (str(old.destination) if old.destination else None),
             has_tls=True,

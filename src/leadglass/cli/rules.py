@@ -10,8 +10,6 @@ from typing import Any, Final
 from leadglass.access.policy import Decision, Expectation, Request, Rule, decide
 from leadglass.access.rulefile import TEXT_CHARACTERS_MAX, RuleFile
 from leadglass.app import Node
-from leadglass.archive.accounts import Accounts
-from leadglass.archive.people import PeopleRules
 from leadglass.cli.answers import Answer, Table
 from leadglass.cli.session import Session
 from leadglass.errors import Misconfigured
@@ -34,15 +32,11 @@ def test(session: Session) -> Answer:
         node = stack.enter_context(Node.open(session.config))
         path = Path(session.arguments.file or node.layout.rules)
         file = _read(path, is_named=bool(session.arguments.file))
-        accounts = Accounts.of(node.parts)
-        people = PeopleRules(
-            node.database, accounts.users, accounts.scopes, accounts.tokens
-        )
         devices = node.devices.register().rules.values()
         rules = (
             *file.rules,
             *(rule for each in devices for rule in each),
-            *people.all(),
+            *node.people.all(),
         )
     return answer(try_all(rules, file.expectations, datetime.now(UTC)), len(rules))
 

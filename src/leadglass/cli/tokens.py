@@ -8,7 +8,6 @@ from leadglass.access.networks import parse_network
 from leadglass.access.roles import HOUSE_NETWORKS
 from leadglass.access.scopes import EVERYTHING
 from leadglass.app import Node
-from leadglass.archive.accounts import Accounts
 from leadglass.cli.answers import Answer, Table, indented, time_text
 from leadglass.cli.failures import UsageError
 from leadglass.cli.session import Session
@@ -25,7 +24,7 @@ def add(session: Session) -> Answer:
     """Make a token."""
     new = _parse(session.arguments)
     with Node.open(session.config) as node:
-        text, token = Accounts.of(node.parts).add_token(node.operator, new)
+        text, token = node.accounts.add_token(node.operator, new)
     return Answer(
         data={"token": text, **data_of(token)},
         text=(
@@ -40,7 +39,7 @@ def revoke(session: Session) -> Answer:
     """Refuse a token from its next request on."""
     arguments = session.arguments
     with Node.open(session.config) as node:
-        token = Accounts.of(node.parts).revoke_token(
+        token = node.accounts.revoke_token(
             node.operator, arguments.name, arguments.reason
         )
     return Answer(
@@ -52,7 +51,7 @@ def revoke(session: Session) -> Answer:
 def list_all(session: Session) -> Answer:
     """List all tokens."""
     with Node.open(session.config) as node:
-        found = Accounts.of(node.parts).list_tokens(node.operator)
+        found = node.accounts.list_tokens(node.operator)
     now = datetime.now(UTC)
     rows = tuple(
         (

@@ -5,7 +5,7 @@ from typing import Any
 
 from leadglass.access.scopes import EVERYTHING, Scope
 from leadglass.app import Node
-from leadglass.archive.accounts import Account, Accounts
+from leadglass.archive.accounts import Account
 from leadglass.cli.answers import Answer, Table, indented, time_text
 from leadglass.cli.failures import UsageError
 from leadglass.cli.session import Session
@@ -18,7 +18,7 @@ def add(session: Session) -> Answer:
     new = NewUser(arguments.name, _roles(arguments.role), arguments.display_name or "")
     scope = scope_of(arguments.scope) or EVERYTHING
     with Node.open(session.config) as node:
-        secret, account = Accounts.of(node.parts).add_user(node.operator, new, scope)
+        secret, account = node.accounts.add_user(node.operator, new, scope)
     return _with_secret("added", secret, account)
 
 
@@ -26,7 +26,7 @@ def reset(session: Session) -> Answer:
     """Take all proofs from a user, who enrols anew."""
     arguments = session.arguments
     with Node.open(session.config) as node:
-        secret, account = Accounts.of(node.parts).reset_user(
+        secret, account = node.accounts.reset_user(
             node.operator, arguments.name, arguments.reason or ""
         )
     return _with_secret("reset", secret, account)
@@ -38,7 +38,7 @@ def change(session: Session) -> Answer:
     if not arguments.role and arguments.scope is None:
         raise UsageError("nothing to change", "name --role, --scope, or both")
     with Node.open(session.config) as node:
-        account = Accounts.of(node.parts).change_user(
+        account = node.accounts.change_user(
             node.operator,
             arguments.name,
             _roles(arguments.role) or None,
@@ -52,7 +52,7 @@ def disable(session: Session) -> Answer:
     """Shut a user out."""
     arguments = session.arguments
     with Node.open(session.config) as node:
-        account = Accounts.of(node.parts).disable_user(
+        account = node.accounts.disable_user(
             node.operator, arguments.name, arguments.reason
         )
     return _changed(account, "disabled", "refused from the next request on")
@@ -62,7 +62,7 @@ def enable(session: Session) -> Answer:
     """Let a disabled user come again."""
     arguments = session.arguments
     with Node.open(session.config) as node:
-        account = Accounts.of(node.parts).enable_user(
+        account = node.accounts.enable_user(
             node.operator, arguments.name, arguments.reason or ""
         )
     return _changed(account, "enabled", "with the proofs and roles of before")
@@ -71,16 +71,14 @@ def enable(session: Session) -> Answer:
 def unlock(session: Session) -> Answer:
     """Forget the failures that keep a user out."""
     with Node.open(session.config) as node:
-        account = Accounts.of(node.parts).unlock_user(
-            node.operator, session.arguments.name
-        )
+        account = node.accounts.unlock_user(node.operator, session.arguments.name)
     return _changed(account, "unlocked", "may try again at once")
 
 
 def list_all(session: Session) -> Answer:
     """List all users."""
     with Node.open(session.config) as node:
-        found = Accounts.of(node.parts).list_users(node.operator)
+        found = node.accounts.list_users(node.operator)
     rows = tuple(
         (
             each.user.name,

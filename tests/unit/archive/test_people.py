@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +24,7 @@ from leadglass.archive.people import PeopleRules
 from leadglass.archive.rulebook import RuleBook
 from leadglass.audit.builders import Question
 from leadglass.dicom.attributes import Level
-from leadglass.errors import Misconfigured, Refused
+from leadglass.errors import Refused
 from leadglass.identity.devices import Devices
 from leadglass.identity.people.user import NewUser
 from leadglass.identity.rows import to_us
@@ -167,21 +166,6 @@ def test_a_device_of_a_users_or_programs_name_has_nothing_of_it(
     for kind in (Kind.DEVICE, Kind.EXCEPTION, Kind.SERVICE):
         stranger = replace(ALICE, subject=Subject(kind, "alice"))
         assert Gate(book.rules).rights(stranger, Right) == frozenset()
-
-
-def test_expectations_are_put_to_roles_too(
-    home: Home, people: PeopleRules, accounts: Accounts
-) -> None:
-    path: Path = home.folder / "rules.toml"
-    path.write_text(
-        '[[expect]]\nname = "alice sees nothing"\noperator = "alice"\n'
-        'right = "view"\nfrom = "10.4.0.7"\nallowed = false\n'
-    )
-    devices = Devices(home.parts.database)
-    RuleBook(path, devices, OPERATOR.subject, people)
-    user(accounts, "radiologist")
-    with pytest.raises(Misconfigured, match="alice sees nothing"):
-        RuleBook(path, devices, OPERATOR.subject, people)
 
 
 def test_a_decision_about_a_person_is_few_reads(

@@ -140,3 +140,23 @@ def test_the_tunnel_brackets_ipv6() -> None:
     peers = Peers("A", "B", "fd00::7", 2762, Path("/x"))
     text = "\n".join(command_lines(peers, ALL))
     assert "connect=[fd00::7]:2762" in text
+
+
+@pytest.mark.parametrize("scope", ["", "  "])
+def test_a_scope_that_a_script_left_empty_is_not_everything(scope: str) -> None:
+    words = [
+        "devices",
+        "enrol",
+        "A",
+        "--ae",
+        "A",
+        "--from",
+        "10.0.0.1",
+        "--may",
+        "find",
+        "--out",
+        "x",
+        "--scope",
+    ]
+    with pytest.raises(Misconfigured, match="scope: empty"):
+        _parse(parse([*words, scope])[1], NOW)

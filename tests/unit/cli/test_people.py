@@ -175,3 +175,31 @@ def test_a_rule_file_that_is_none_is_told(
     if content is not None:
         file.write_bytes(content)
     run("rules test", "--file", str(file), code=2)
+
+
+def test_an_empty_scope_changes_no_device(run: Run, tmp_path: Path) -> None:
+    run(
+        "devices enrol", "CT9", "--ae", "CT9", "--from", "10.4.0.9", "--may", "find",
+        "--scope", "modality=CT", "--out", str(tmp_path / "ct9"),
+    )  # fmt: skip
+    run("devices change", "CT9", "--scope", "", code=2)
+    assert run("devices show", "CT9")["scope"] == "modality=CT"
+
+
+def test_an_expectation_stands_in_the_way_of_an_account(run: Run, home: Path) -> None:
+    rules = home / "rules.toml"
+    rules.write_text(WRONG.replace("viewer", "wall"))
+    rules.chmod(0o600)
+    try:
+        told = run("tokens add", "wall", "--role", "service", code=2)["error"]
+        assert "'the wall sees nothing'" in told["message"]
+        rules.unlink()
+        run("tokens add", "wall", "--role", "service")
+        rules.write_text(WRONG.replace("viewer", "wall"))
+        rules.chmod(0o600)
+        told = run("check", code=2)["problems"]
+        assert [each for each in told if "'the wall sees nothing'" in each]
+        run("tokens revoke", "wall", "--reason", "wrong")  # the node opens all the same
+        assert run("check")["problems"] == []
+    finally:
+        rules.unlink()
