@@ -104,6 +104,18 @@ def _readable(pem: bytes) -> Iterator[str]:
         os.close(descriptor)
 
 
+def handshake_fault(error: OSError) -> str:
+    """Return why a handshake failed, in words that a peer cannot choose."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"TLS: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {(error.reason or 'not TLS').replace('_', ' ').lower()}"
+    # asyncio says that it has given up as if the peer had.
+    if isinstance(error, TimeoutError | ConnectionAbortedError):
+        return "TLS: no handshake in time"
+    return "TLS: the peer left"
+
+
 class Contexts:
     """The contexts of a node, made anew when its credentials or its CRL change.
 

@@ -50,7 +50,7 @@ Doorman = Callable[[Caller, Right, str], object]
 Stranger = Callable[[Address, str], object]
 
 
-def _unheard(_address: Address, _reason: str) -> None:
+def unheard(_address: Address, _reason: str) -> None:
     """Hear nothing."""
 
 
@@ -118,7 +118,7 @@ class Guard:
         origins: Iterable[str],
         limits: HttpLimits,
         executor: Executor,
-        stranger: Stranger = _unheard,
+        stranger: Stranger = unheard,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.routes = Routes(routes)

@@ -29,6 +29,8 @@ class HttpLimits:
         send_s: Longest wait for a client to take what is written to it.
         connections_max: Open connections. Each costs about 100 KB with its TLS.
         connections_per_address_max: Of these from one address.
+        pipelined_max: Requests that wait behind another on one connection. Browsers
+            send none, and each takes some KB, and as much as its head.
         requests_max: Requests at work; each may hold a thread and a database read.
         streams_max: Bodies on their way in or out, at the client's pace; each holds
             some MB.
@@ -51,6 +53,7 @@ class HttpLimits:
     send_s: float = 60.0
     connections_max: int = 512
     connections_per_address_max: int = 64
+    pipelined_max: int = 16
     requests_max: int = 32
     streams_max: int = 64
     wait_s: float = 10.0

@@ -42,29 +42,42 @@ class Connection:
 
 @dataclass(slots=True)
 class Population:
-    """Who is connected, by address."""
+    """Who is connected, by address; from before the handshake on."""
 
     limits: HttpLimits
     total: int = 0
     by_address: Counter[str] = field(default_factory=Counter)
 
-    def enter(self, address: str) -> bool:
-        """Count a connection; ``False`` if there are too many."""
+    def enter(self, address: str) -> "Place | None":
+        """Count a connection; ``None`` if there are too many."""
         if (
             self.total >= self.limits.connections_max
             or self.by_address[address] >= self.limits.connections_per_address_max
         ):
-            return False
+            return None
         self.total += 1
         self.by_address[address] += 1
-        return True
+        return Place(self, address)
 
-    def leave(self, address: str) -> None:
-        """Count it no more."""
-        self.total -= 1
-        self.by_address[address] -= 1
-        if not self.by_address[address]:
-            del self.by_address[address]
+
+@dataclass(slots=True)
+class Place:
+    """One connection's part of the population."""
+
+    population: Population
+    address: str
+    _is_left: bool = False
+
+    def leave(self) -> None:
+        """Count it no more; harmless a second time."""
+        if self._is_left:
+            return
+        self._is_left = True
+        counts = self.population.by_address
+        self.population.total -= 1
+        counts[self.address] -= 1
+        if not counts[self.address]:
+            del counts[self.address]
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -74,15 +87,14 @@ class GuardedProtocol(HttpToolsProtocol):
         self,
         config: Config,
         state: ServerState,
-        population: Population,
+        place: Place,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         super().__init__(config, state, {}, loop)
         # uvicorn's own tells paths, with UIDs, as soon as anybody listens to all logs.
         self.access_log = False
-        self._population = population
-        self._limits = population.limits
-        self._address: str | None = None  # once it is counted
+        self._place = place
+        self._limits = place.population.limits
         self._about: Connection | None = None
         # Bytes since the parser last came to something that is counted elsewhere.
         self._unseen_bytes = 0
@@ -94,22 +106,18 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a connection whose handshake is done."""
         super().connection_made(transport)  # type: ignore[arg-type]  # it is one
-        address = self.client[0] if self.client else ""
         tls = transport.get_extra_info("ssl_object")
-        if not isinstance(tls, ssl.SSLObject) or not self._population.enter(address):
+        if not isinstance(tls, ssl.SSLObject):
             self._is_over = True
             self.abort()
             return
-        self._address = address
         self._about = Connection(tls.version() or "", tls.getpeercert(True), self.abort)
         self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of a connection."""
         self._disarm()
-        if self._address is not None:
-            self._population.leave(self._address)
-            self._address = None
+        self._place.leave()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -185,7 +193,10 @@ class GuardedProtocol(HttpToolsProtocol):
             raise ValueError("headers above their limit")
 
     def on_headers_complete(self) -> None:
-        """Hand a request to the application."""
+        """Hand a request to the application, or put it behind others."""
+        if len(self.pipeline) >= self._limits.pipelined_max:
+            self._refuse(HTTPStatus.TOO_MANY_REQUESTS)
+            raise ValueError("more requests at once than are allowed")
         self._unseen_bytes = 0
         self._is_in_head = False
         self._disarm()

@@ -6,16 +6,20 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from ipaddress import ip_address
 from typing import Any, Final, Self
 
 from starlette.types import ASGIApp
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from leadglass.access.networks import plain
 from leadglass.errors import Unavailable
+from leadglass.servers.http.guard import Stranger, unheard
 from leadglass.servers.http.limits import HttpLimits
-from leadglass.servers.http.protocol import GuardedProtocol, Population
+from leadglass.servers.http.protocol import GuardedProtocol, Place, Population
+from leadglass.servers.tls import handshake_fault
 
 _LOG = logging.getLogger(__name__)
 
@@ -24,6 +28,12 @@ _BACKLOG: Final = 128
 # Who does not say good-bye is not waited for.
 _TLS_GOOD_BYE_S: Final = 2.0
 _START_S: Final = 30.0
+# What was cancelled ends at its next step; what a thread of it does is not waited for.
+_CANCELLED_S: Final = 3.0
+_END_S: Final = 3 * _CANCELLED_S + 2.0
+# After a connection that could not be accepted (there are no descriptors left, say):
+# it is still there, and the next try would be at once, and so on.
+_PAUSE_S: Final = 0.1
 
 
 class HttpServer:
@@ -37,20 +47,25 @@ class HttpServer:
         address: Host and port; port 0 for any.
         limits: Those of the guard.
         grace_s: How long requests at work may take once it closes.
+        stranger: Hears of each handshake that failed, and why; must not wait.
 
     Raises:
         Unavailable: The address cannot be had.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the collaborators
         self,
         application: Callable[[tuple[str, int]], ASGIApp],
         context: Callable[[], ssl.SSLContext],
         address: tuple[str, int],
         limits: HttpLimits,
         grace_s: float = 10.0,
+        *,
+        stranger: Stranger = unheard,
     ) -> None:
         self._limits = limits
+        self._stranger = stranger
+        self._handshakes: set[asyncio.Task[None]] = set()
         self._grace_s = grace_s
         self._context = context
         self._state = ServerState()
@@ -60,6 +75,7 @@ class HttpServer:
             self._socket = socket.create_server(
                 address, family=family, backlog=_BACKLOG
             )
+            self._socket.setblocking(False)
         except OSError as error:
             raise Unavailable(
                 f"the HTTPS address cannot be had: {error.strerror}"
@@ -91,11 +107,17 @@ class HttpServer:
         return self
 
     def close(self) -> None:
-        """Take no more, finish what is at work within the grace, and end."""
+        """Take no more, finish what is at work within the grace, and end.
+
+        It takes no longer than the grace and some seconds: what is still at work then
+        is left to itself, and has nobody to answer to.
+        """
         if self._thread.is_alive():
             with contextlib.suppress(RuntimeError):  # it has ended by itself
                 self._loop.call_soon_threadsafe(self._stopping.set)
-            self._thread.join()
+            self._thread.join(self._grace_s + _END_S)
+            if self._thread.is_alive():
+                _LOG.error("the HTTPS listener does not end; it is left behind")
         self._socket.close()
 
     def _run(self) -> None:
@@ -104,51 +126,86 @@ class HttpServer:
         finally:
             self._loop.close()
 
-    def _make(self) -> GuardedProtocol:
-        return GuardedProtocol(self._config, self._state, self._population, self._loop)
-
     async def _serve(self) -> None:
         self._loop.set_exception_handler(_complain)
-        server = await self._loop.create_server(
-            self._make,
-            sock=self._socket,
-            ssl=self._door(),
-            ssl_handshake_timeout=self._limits.head_s,
-            ssl_shutdown_timeout=_TLS_GOOD_BYE_S,
-        )
+        accepting = self._loop.create_task(self._accept())
         self._listening.set()
         await self._stopping.wait()
-        server.close()
+        accepting.cancel()
         for connection in list(self._state.connections):
             connection.shutdown()
-        tasks = set(self._state.tasks)
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=self._grace_s)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+        # A request may yet come on a connection whose handshake is under way; it is
+        # cut off with the others.
+        await _ended(self._state.tasks, self._grace_s)
         for connection in list(self._state.connections):
             if isinstance(connection, GuardedProtocol):
                 connection.abort()
-        await asyncio.sleep(0)  # let the transports tell their protocols
-        await self._loop.shutdown_asyncgens()
+        # Who is cancelled once waits for its thread yet; twice, it does no more.
+        for _ in range(2):
+            late = {*self._state.tasks, *self._handshakes}
+            for task in late:
+                task.cancel()
+            await _ended(late, _CANCELLED_S)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._loop.shutdown_asyncgens(), _CANCELLED_S)
 
-    def _door(self) -> ssl.SSLContext:
-        """Return the context of the listener, which hands over to the current one."""
-        first = self._context()
+    # --- who comes in -----------------------------------------------------------------
 
-        def choose(
-            tls: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _: ssl.SSLContext
-        ) -> int | None:
+    async def _accept(self) -> None:
+        """Give each connection its place, or close it without a byte."""
+        while True:
             try:
-                tls.context = self._context()
-            except Exception as error:  # noqa: BLE001  # a handshake has no other end
-                _LOG.error("no TLS context: %s", type(error).__name__)
-                return ssl.ALERT_DESCRIPTION_INTERNAL_ERROR
-            return None
+                sock, peer = await self._loop.sock_accept(self._socket)
+            except OSError as error:  # the peer left again, or we have no descriptor
+                _LOG.warning("cannot accept: %s", error.strerror)
+                await asyncio.sleep(_PAUSE_S)
+                continue
+            place = self._population.enter(peer[0])
+            if place is None:
+                sock.close()
+                self._turned_away(peer[0], "more connections than are allowed")
+                continue
+            task = self._loop.create_task(self._welcome(sock, place))
+            self._handshakes.add(task)
+            task.add_done_callback(self._handshakes.discard)
 
-        first.sni_callback = choose
-        return first
+    async def _welcome(self, sock: socket.socket, place: Place) -> None:
+        """Shake hands; whoever cannot is counted, and has left."""
+
+        def protocol() -> GuardedProtocol:
+            return GuardedProtocol(self._config, self._state, place, self._loop)
+
+        try:
+            context = self._context()
+        except Exception as error:  # noqa: BLE001  # a handshake has no other end
+            _LOG.error("no TLS context: %s", type(error).__name__)
+            sock.close()
+            place.leave()
+            return
+        try:
+            await self._loop.connect_accepted_socket(
+                protocol,
+                sock,
+                ssl=context,
+                ssl_handshake_timeout=self._limits.head_s,
+                ssl_shutdown_timeout=_TLS_GOOD_BYE_S,
+            )
+        except (OSError, TimeoutError) as error:
+            place.leave()
+            self._turned_away(place.address, handshake_fault(error))
+        except BaseException:  # the listener ends
+            place.leave()
+            raise
+
+    def _turned_away(self, host: str, reason: str) -> None:
+        self._stranger(plain(ip_address(host.partition("%")[0])), reason)
+
+
+async def _ended(tasks: Iterable[asyncio.Task[Any]], within_s: float) -> None:
+    """Wait until tasks have ended, but not for ever."""
+    waited = set(tasks)
+    if waited:
+        await asyncio.wait(waited, timeout=within_s)
 
 
 def _complain(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

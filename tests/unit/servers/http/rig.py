@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPMethod
+from queue import SimpleQueue
 from threading import Event
 from typing import Final
 
@@ -128,6 +129,8 @@ class Running:
     server: HttpServer
     ca: str
     known: dict[Proof, Known]
+    # Reasons for which somebody was turned away before any request.
+    strangers: "SimpleQueue[str]" = field(default_factory=SimpleQueue)
 
     @property
     def port(self) -> int:
@@ -213,6 +216,7 @@ def listening(
     limits = limits or HttpLimits()
     contexts = Contexts(lambda: credentials_of(authority), authority.stamp, "1.2")
     known = stores()
+    strangers: SimpleQueue[str] = SimpleQueue()
 
     with ThreadPoolExecutor(limits.requests_max) as executor:
 
@@ -232,9 +236,10 @@ def listening(
             ("127.0.0.1", 0),
             limits,
             grace_s=1.0,
+            stranger=lambda _, reason: strangers.put(reason),
         )
         server.start()
         try:
-            yield Running(server, authority.ca_path.read_text(), known)
+            yield Running(server, authority.ca_path.read_text(), known, strangers)
         finally:
             server.close()

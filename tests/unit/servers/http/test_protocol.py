@@ -2,9 +2,12 @@
 
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from http import HTTPMethod
 from pathlib import Path
+from threading import Event
 
 import httpx
 import pytest
@@ -12,11 +15,15 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_pem_x509_certificate
 
 from leadglass.access.policy import Kind, Subject
+from leadglass.access.rights import Right
 from leadglass.identity.authority import Authority, write_credentials
 from leadglass.identity.certificates import Revoked
+from leadglass.servers.http import server as server_module
+from leadglass.servers.http.answers import Answer
 from leadglass.servers.http.authentication import Proof
 from leadglass.servers.http.limits import HttpLimits
-from tests.unit.servers.http.rig import WAIT_S, Running, listening
+from leadglass.servers.http.routes import Call, Route
+from tests.unit.servers.http.rig import WAIT_S, Running, listening, routes
 
 SMALL = HttpLimits(head_bytes_max=8192, url_bytes_max=2048, headers_max=20, head_s=0.4)
 
@@ -103,7 +110,46 @@ def test_too_many_connections_of_one_address(authority: Authority) -> None:
             for tls in (one, two):
                 tls.sendall(running.head())
                 assert tls.recv(12) == b"HTTP/1.1 200"
-            assert running.say(running.head()) == b""
+            with pytest.raises((ssl.SSLError, ConnectionError)), running.raw():
+                pass
+            assert running.strangers.get(timeout=WAIT_S) == (
+                "more connections than are allowed"
+            )
+        with running.client() as client:
+            assert client.get("/me").status_code == 200
+
+
+def test_who_only_connects_is_counted_too(authority: Authority) -> None:
+    """Else thousands could wait in their handshakes, each with its memory."""
+    limits = HttpLimits(connections_per_address_max=2, head_s=0.5)
+    with listening(authority, limits=limits) as running:
+        here = ("127.0.0.1", running.port)
+        with (
+            socket.create_connection(here, WAIT_S) as one,
+            socket.create_connection(here, WAIT_S),
+            socket.create_connection(here, WAIT_S) as three,
+        ):
+            assert three.recv(1) == b""
+            assert one.recv(1) == b""  # after the time for a handshake
+            told = [running.strangers.get(timeout=WAIT_S) for _ in range(3)]
+        assert sorted(told) == [
+            "TLS: no handshake in time",
+            "TLS: no handshake in time",
+            "more connections than are allowed",
+        ]
+        with running.client() as client:
+            assert client.get("/me").status_code == 200
+
+
+def test_requests_behind_each_other_are_answered_up_to_a_number(
+    authority: Authority,
+) -> None:
+    limits = HttpLimits(pipelined_max=4)
+    with listening(authority, limits=limits) as running:
+        last = running.head("Connection: close")
+        heard = running.say(running.head() * 4 + last)
+        assert heard.count(b"HTTP/1.1 200") == 5
+        assert running.say(running.head() * 1000).count(b"HTTP/1.1 200") < 5
         with running.client() as client:
             assert client.get("/me").status_code == 200
 
@@ -119,6 +165,23 @@ def test_plain_http_is_no_door(small: Running) -> None:
         except ConnectionResetError:
             heard = b""
     assert not heard.startswith(b"HTTP")
+    assert small.strangers.get(timeout=WAIT_S) == "TLS: http request"
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (b"", "TLS: the peer left"),
+        (b"\x16\x03\x01", "TLS: the peer left"),
+        (b"Doe^Jane" * 100, "TLS: wrong version number"),
+    ],
+)
+def test_a_handshake_that_fails_is_told_without_what_was_sent(
+    small: Running, said: bytes, reason: str
+) -> None:
+    with socket.create_connection(("127.0.0.1", small.port), WAIT_S) as plain:
+        plain.sendall(said)
+    assert small.strangers.get(timeout=WAIT_S) == reason
 
 
 def test_old_tls_is_refused(small: Running) -> None:
@@ -183,3 +246,39 @@ def test_a_revoked_certificate_is_no_handshake_at_once(tmp_path: Path) -> None:
             pytest.raises(httpx.TransportError),
         ):
             client.get("/me")
+
+
+# --- the end ---
+
+
+class Stubborn:
+    """A handler that goes on whatever happens, until it is let go."""
+
+    def __init__(self) -> None:
+        self.has_begun = Event()
+        self.may_end = Event()
+
+    def __call__(self, _: Call) -> Answer:
+        self.has_begun.set()
+        self.may_end.wait(WAIT_S)
+        return Answer(200, "text/plain", b"at last")
+
+
+def test_closing_waits_neither_for_handshakes_nor_for_stubborn_threads(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "_CANCELLED_S", 0.2)
+    stubborn = Stubborn()
+    route = Route(
+        method=HTTPMethod.GET, template="/slow", access=Right.FIND, handler=stubborn
+    )
+    with listening(authority, routes(route)) as running:
+        here = ("127.0.0.1", running.port)
+        with socket.create_connection(here, WAIT_S), running.raw() as tls:
+            tls.sendall(running.head(path="/slow"))
+            assert stubborn.has_begun.wait(WAIT_S)
+            began_s = time.monotonic()
+            running.server.close()
+            took_s = time.monotonic() - began_s
+            stubborn.may_end.set()
+    assert took_s < 5.0  # a second of it is the grace that was given
