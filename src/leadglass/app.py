@@ -676,7 +676,7 @@ def _listen_https(
             web_routes(node, bodies, transcoder),
             authenticators(judges),
             parts.require,
-            origins=origins(node.config.tls.node_names, address[1]),
+            origins=origins(node.config, address[1]),
             limits=limits,
             executor=requests,
             stranger=knocks.count,
@@ -719,11 +719,13 @@ def _look(node: Node) -> None:
         pass
 
 
-def origins(names: tuple[str, ...], port: int) -> tuple[str, ...]:
-    """Return by which origins clients know a node of these names (RFC 6454 §6.1)."""
+def origins(config: Config, port: int) -> tuple[str, ...]:
+    """Return by which origins clients know a node (RFC 6454 §6.1)."""
+    names = config.tls.node_names
     hosts = (f"[{name}]" if ":" in name else name.lower() for name in names)
     shown = "" if port == _HTTPS_PORT else f":{port}"
-    return tuple(f"https://{host}{shown}" for host in hosts)
+    own = tuple(f"https://{host}{shown}" for host in hosts)
+    return (*own, *config.https.public_origins)
 
 
 def _http_limits(https: Https) -> HttpLimits:

@@ -241,6 +241,28 @@ def _node_names(texts: Sequence[str]) -> str | None:
     return None if texts else "name at least one host name or address"
 
 
+def _https_origins(texts: Sequence[str]) -> str | None:
+    remedy = (
+        'write origins as browsers do, in small letters, as "https://pacs.example" or '
+        '"https://pacs.example:8443"; port 443 is left out'
+    )
+    for text in texts:
+        host, _, port = text.removeprefix("https://").rpartition(":")
+        if not re.fullmatch("[0-9]{1,5}", port):  # none: it is part of the name
+            host, port = text.removeprefix("https://"), ""
+        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        if (
+            not text.startswith("https://")
+            or text != text.lower()
+            or (":" in bare) is not (bare != host)
+            or _node_names((bare,))
+            or port in {"0", "443"}
+            or int(port or 1) > 65535
+        ):
+            return remedy
+    return None
+
+
 # ── the form of a setting ────────────────────────────────────────────────────
 
 
@@ -397,6 +419,12 @@ class Https:
         "Address and port of HTTPS; IPv6 in brackets; port 0 takes a free one; empty: "
         "no HTTPS. Clients must call it by one of tls.node_names.",
         check=_address_or_none,
+    )
+    public_origins: tuple[str, ...] = _setting(
+        (),
+        'Other addresses by which browsers know it, as "https://pacs.example": where '
+        "port 443 is forwarded to it, say, with TLS untouched.",
+        check=_https_origins,
     )
     connection_count_max: int = _setting(
         512,

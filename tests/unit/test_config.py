@@ -182,6 +182,20 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "origin",
+    [
+        "https://pacs.example",
+        "https://pacs.example:8443",
+        "https://[::1]:1",
+        "https://10.4.0.5",
+    ],
+)
+def test_an_origin_is_what_a_browser_says(tmp_path: Path, origin: str) -> None:
+    config = load(tmp_path, f'[https]\npublic_origins = ["{origin}"]')
+    assert config.https.public_origins == (origin,)
+
+
+@pytest.mark.parametrize(
     ("text", "part"),
     [
         ("[dimse]\nlistn = 1", "did you mean dimse.listen?"),
@@ -197,6 +211,15 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         ("[tls]\nnode_names = []", "at least one"),
         ('[tls]\nnode_names = ["-x"]', "host names"),
         ('[tls]\nminimum_version = "1.1"', "1.2, 1.3"),
+        ('[https]\npublic_origins = ["pacs.example"]', "origins"),
+        ('[https]\npublic_origins = ["http://pacs.example"]', "origins"),
+        ('[https]\npublic_origins = ["https://pacs.example/"]', "origins"),
+        ('[https]\npublic_origins = ["https://Pacs.example"]', "origins"),
+        ('[https]\npublic_origins = ["https://pacs.example:443"]', "origins"),
+        ('[https]\npublic_origins = ["https://pacs.example:99999"]', "origins"),
+        ('[https]\npublic_origins = ["https://a@pacs.example"]', "origins"),
+        ('[https]\npublic_origins = ["https://::1"]', "origins"),
+        ('[https]\npublic_origins = ["https://*"]', "origins"),
         ('[storage]\nprivate_sop_classes = ["1"]', "UIDs"),
         ('[storage]\nprivate_sop_classes = [""]', "UIDs"),
         ('[keys]\nmaster_file = "key"', "whole path"),

@@ -10,7 +10,7 @@ and after the boundary stand spaces alone.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
@@ -38,6 +38,17 @@ _PARAMETER = re.compile(
 _MEDIA_TYPE = re.compile(
     r"\s*([!#$%&'*+\-.^_`|~0-9A-Za-z]+/[!#$%&'*+\-.^_`|~0-9A-Za-z]+)"
 )
+
+
+# What stands between commas; in quotation marks a comma is text. No character has two
+# ways to be read, so that the time is as the length, whatever comes.
+_LISTED = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
+
+
+def listed(values: Iterable[str]) -> list[str]:
+    """Return the elements of a header that is a list (RFC 9110 §5.6.1)."""
+    found = (text.strip() for value in values for text in _LISTED.findall(value))
+    return [text for text in found if text]
 
 
 @dataclass(frozen=True, slots=True)

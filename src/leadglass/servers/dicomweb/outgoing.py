@@ -14,7 +14,7 @@ from leadglass.archive.fetch import Fetch, InstanceLocation, Retrieval, Selectio
 from leadglass.audit.builders import Service
 from leadglass.dicom.attributes import Level
 from leadglass.errors import BadData, NotFound
-from leadglass.servers.dicomweb.multipart import MediaType, MultipartWriter
+from leadglass.servers.dicomweb.multipart import MediaType, MultipartWriter, listed
 from leadglass.servers.http.answers import Answer, Problem
 from leadglass.servers.http.routes import About, Call, Parameter
 
@@ -22,7 +22,6 @@ MULTIPART: Final = "multipart/related"
 ANYTHING: Final = "*/*"
 # Ranges in one Accept: a viewer lists each transfer syntax that it decodes.
 _WISHES_MAX: Final = 64
-_COMMA = re.compile(r',(?=(?:[^"]*"[^"]*")*[^"]*$)')  # that stands in no quoted text
 _UID = re.compile(r"[0-9.]{1,64}", re.ASCII)
 _TAG_HEX_DIGITS: Final = 40  # of an ETag: enough that no two are alike
 
@@ -99,11 +98,10 @@ def wishes(call: Call) -> Sequence[Wish]:
         Problem: 400, a wish is malformed, or there are too many.
     """
     values = [value for name, value in call.query if name == "accept"]
-    values = values or call.headers.getlist("accept")
-    texts = [text for value in values for text in _COMMA.split(value) if text.strip()]
+    texts = listed(values or call.headers.getlist("accept"))
     if len(texts) > _WISHES_MAX:
         raise Problem(HTTPStatus.BAD_REQUEST, "too many media types are accepted")
-    found = [Wish.parse(text.strip()) for text in texts or [ANYTHING]]
+    found = [Wish.parse(text) for text in texts or [ANYTHING]]
     wanted = [each for each in found if each.quality]
     return sorted(wanted, key=lambda each: -each.quality)
 
@@ -273,7 +271,12 @@ def _accounted(retrieval: Retrieval) -> _Account:
 
 
 def entity_tag(locations: Iterable[InstanceLocation], *form: object) -> str:
-    """Return a strong validator: what is stored, and the form that it is given in."""
+    """Return a strong validator: what is stored, and the form that it is given in.
+
+    Answers are ``no-store``, so no cache keeps what it would be for. Programs that
+    keep images on purpose ask with it whether theirs is still right, and go on with a
+    value that broke off (``If-Range``).
+    """
     digest = hashlib.sha256(repr(form).encode())
     for each in locations:
         digest.update(each.instance_uid.encode() + b"\0" + each.digest)

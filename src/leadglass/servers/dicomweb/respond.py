@@ -15,15 +15,13 @@ from pydicom.datadict import keyword_for_tag
 from leadglass.dicom.model.xml import COMPONENTS, NAMESPACE
 from leadglass.dicom.personname import GROUPS
 from leadglass.errors import BadData
-from leadglass.servers.dicomweb.multipart import MediaType, MultipartWriter
+from leadglass.servers.dicomweb.multipart import MediaType, MultipartWriter, listed
 from leadglass.servers.http.answers import Answer, Problem
 
 JSON: Final = "application/dicom+json"
 XML: Final = "application/dicom+xml"
 # Ranges in one Accept; browsers send about eight.
 _RANGES_MAX: Final = 32
-# A comma that stands in no quoted text.
-_COMMA = re.compile(r',(?=(?:[^"]*"[^"]*")*[^"]*$)')
 # What XML 1.0 §2.2 has no way to write; text of devices holds some.
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
@@ -70,12 +68,12 @@ def choose(accepts: Sequence[str]) -> Form:
     Raises:
         Problem: 406, none of ours is wanted; 400, the wish is malformed.
     """
-    texts = [text for value in accepts for text in _COMMA.split(value) if text.strip()]
+    texts = listed(accepts)
     if not texts:
         return Form.JSON
     if len(texts) > _RANGES_MAX:
         raise Problem(HTTPStatus.BAD_REQUEST, "too many media types are accepted")
-    ranges = [_range(text.strip()) for text in texts]
+    ranges = [_range(text) for text in texts]
     wishes = [
         (wish, -place, form)
         for place, form in enumerate(Form)

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from leadglass.access.rights import Right
+from leadglass.errors import Misconfigured
 from leadglass.servers.http.answers import Answer, Problem
 from leadglass.servers.http.routes import About, Call, Door, Parameter, Route
 
@@ -66,7 +67,12 @@ def taking(  # noqa: PLR0913  # what a route is
     """Return a route that reads a document; it answers with another, or as it likes."""
 
     def read(call: Call, body: bytes) -> Answer:
-        given = reader(call, read_document(call, body, takes))
+        document = read_document(call, body, takes)
+        try:
+            given = reader(call, document)
+        except Misconfigured as error:
+            # What a command line tells its operator: names and roles that cannot be.
+            raise Problem(HTTPStatus.BAD_REQUEST, str(error)) from None
         return given if isinstance(given, Answer) else answer(given)
 
     return Route(

@@ -272,6 +272,7 @@ class Guard:
             return self._call(asked, path, caller)
 
         body.check(route.body_bytes_max)
+        _check_coding(asked.headers)
         if route.handler is not None:
             handler = route.handler
             return await self._threads.in_turn(lambda: handler(proven()))
@@ -471,6 +472,21 @@ class _Sender:
 
     async def _put(self, message: Message) -> None:
         await in_time(self._send(message), self._limits.send_s)
+
+
+def _check_coding(headers: Headers) -> None:
+    """Refuse a packed body: what it becomes is bounded by nothing that it says.
+
+    Raises:
+        Problem: 415, with what would be taken (RFC 9110 §12.5.3).
+    """
+    codings = {each.strip().lower() for each in headers.getlist("content-encoding")}
+    if codings - {"", "identity"}:
+        raise Problem(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "send the body as it is",
+            {"accept-encoding": "identity"},
+        )
 
 
 def _host(origin: str) -> str:

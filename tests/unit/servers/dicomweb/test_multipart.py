@@ -1,5 +1,6 @@
 """Bodies of several parts: cut anywhere they are the same; what is none is refused."""
 
+import time
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
@@ -19,6 +20,7 @@ from leadglass.servers.dicomweb.multipart import (
     MediaType,
     MultipartReader,
     MultipartWriter,
+    listed,
 )
 
 BOUNDARY = "--b"
@@ -194,3 +196,29 @@ def test_media_types() -> None:
 def test_what_is_no_media_type_is_refused(text: str) -> None:
     with pytest.raises(BadData):
         MediaType.parse(text)
+
+
+# --- lists in headers ---
+
+
+@pytest.mark.parametrize(
+    ("value", "elements"),
+    [
+        ("a/b, c/d;q=0.5", ["a/b", "c/d;q=0.5"]),
+        ('a/b; x="1,2", c/d', ['a/b; x="1,2"', "c/d"]),
+        (r'a/b; x="\",", c/d', [r'a/b; x="\","', "c/d"]),
+        (" , ,", []),
+        ('"never, ended', ['"never, ended']),
+    ],
+)
+def test_lists_are_cut_at_commas_that_are_no_text(
+    value: str, elements: list[str]
+) -> None:
+    assert listed([value]) == elements
+
+
+@pytest.mark.parametrize("text", [",", '",', '"', "a,", '\\"', '",' + "\\"])
+def test_a_list_of_any_length_takes_no_longer_than_its_length(text: str) -> None:
+    began_s = time.process_time()
+    listed([text * 50_000, text * 50_000 + '"'])
+    assert time.process_time() - began_s < 1.0  # backtracking would take minutes

@@ -34,6 +34,8 @@ SESSION: Final = "a-session-that-is-known"
 ALICE: Final = Subject(Kind.OPERATOR, "alice")
 NOBODY_MUCH: Final = Subject(Kind.OPERATOR, "norights")
 BODY_BYTES_MAX: Final = 100_000
+# By which browsers know it where port 443 is forwarded to it.
+PUBLIC: Final = "https://pacs.example"
 
 
 @dataclass(slots=True)
@@ -225,7 +227,7 @@ def listening(
                 routes() if table is None else table,
                 known,
                 door,
-                origins=[f"https://localhost:{address[1]}"],
+                origins=[f"https://localhost:{address[1]}", PUBLIC],
                 limits=limits,
                 executor=executor,
             )

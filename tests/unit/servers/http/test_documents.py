@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
+from leadglass.errors import Misconfigured
 from leadglass.servers.http.answers import Problem
 from leadglass.servers.http.documents import (
     DOCUMENT_BYTES_MAX,
@@ -52,6 +53,18 @@ def test_a_document_is_read_and_answered() -> None:
     given_back = route.reader(call(), b'{"name": "a", "kind": "large"}')
     assert isinstance(given_back.body, bytes)
     assert json.loads(given_back.body) == {"name": "a", "kind": "large", "parts": []}
+
+
+def test_what_an_operator_would_be_told_is_a_bad_request() -> None:
+    def read(_: Call, _wish: Wish) -> Wish:
+        raise Misconfigured("role: there is no such", "name: too long")
+
+    route = taking("/", Door.PUBLIC, "Wish", takes=Wish, gives=Wish, reader=read)
+    assert route.reader is not None
+    with pytest.raises(Problem) as caught:
+        route.reader(call(), b'{"name": "a"}')
+    assert caught.value.status is HTTPStatus.BAD_REQUEST
+    assert caught.value.detail == "role: there is no such; name: too long"
 
 
 @pytest.mark.parametrize(

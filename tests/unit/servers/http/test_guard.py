@@ -18,6 +18,7 @@ from tests.unit.servers.http.rig import (
     BODY_BYTES_MAX,
     COOKIE,
     POWERLESS,
+    PUBLIC,
     TOKEN,
     WAIT_S,
     Pieces,
@@ -230,6 +231,19 @@ def test_unsafe_methods_need_our_origin(
     assert response.status_code == status
 
 
+def test_a_forwarded_port_has_an_origin_of_its_own(running: Running) -> None:
+    def status(host: str, origin: str) -> int:
+        headers = {**COOKIE, "host": host, "origin": origin}
+        with running.client(None) as client:
+            return client.post("/take", content=b"x", headers=headers).status_code
+
+    assert status("pacs.example", PUBLIC) == 200
+    assert status("pacs.example", running.base) == 403
+    assert status("pacs.example", "https://pacs.example:8443") == 403
+    assert status(f"localhost:{running.port}", PUBLIC) == 403
+    assert status("pacs.example:8443", PUBLIC) == 421
+
+
 def test_a_page_elsewhere_reads_nothing(running: Running) -> None:
     with running.client(None) as client:
         for forged in (
@@ -245,6 +259,17 @@ def test_a_program_needs_no_origin(running: Running) -> None:
 
 
 # --- bodies ---
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "identity, gzip", "x"])
+def test_a_packed_body_is_not_unpacked(running: Running, coding: str) -> None:
+    with running.client() as client:
+        packed = {"content-encoding": coding}
+        response = client.post("/take", content=b"x", headers=packed)
+        assert response.status_code == 415
+        assert response.headers["accept-encoding"] == "identity"
+        plain = {"content-encoding": "Identity"}
+        assert client.post("/take", content=b"x", headers=plain).status_code == 200
 
 
 def test_a_body_is_taken(running: Running) -> None:
