@@ -82,6 +82,45 @@ class Listing:
         with self._parts.database.read() as connection:
             return ASSIGNMENTS.members(connection, assignee)
 
+    def assignees(self, caller: Caller) -> dict[str, int]:
+        """Return who has assigned studies, as scopes name them, and how many.
+
+        Raises:
+            Refused: ``caller`` may not.
+        """
+        self._parts.require(caller, Right.ADMINISTER, "list assignments")
+        with self._parts.database.read() as connection:
+            return ASSIGNMENTS.names(connection)
+
+    def lists(self, caller: Caller) -> dict[str, int]:
+        """Return the lists of patients, and how many are on each.
+
+        Raises:
+            Refused: ``caller`` may not.
+        """
+        self._parts.require(caller, Right.ADMINISTER, "list lists of patients")
+        with self._parts.database.read() as connection:
+            return PATIENT_LISTS.names(connection)
+
+    def patients(self, caller: Caller, name: str) -> tuple[str, ...]:
+        """Return the Patient IDs on a list; that they were read is recorded.
+
+        Raises:
+            Refused: ``caller`` may not.
+            NotFound: Nobody is on it, so there is no such list.
+            Unavailable: It cannot be recorded, so it is not told.
+        """
+        use = "read a list of patients"
+        self._parts.require(caller, Right.ADMINISTER, use)
+        name = _list_name(name)
+        with self._parts.database.read() as connection:
+            found = PATIENT_LISTS.members(connection, name)
+        if not found:
+            raise NotFound("no such list of patients")
+        actor = self._parts.actor(caller)
+        self._parts.record(*self._events.patients_read(actor, use, name, found))
+        return found
+
     def put_on(self, caller: Caller, name: str, patient_ids: Iterable[str]) -> int:
         """Put patients on a list; returns how many are new.
 

@@ -53,16 +53,19 @@ class ListEvents:
         self, actor: Actor, description: str, name: str, patient_ids: Sequence[str]
     ) -> tuple[Event, ...]:
         """Patients were put on a list, or taken off."""
-        objects = [
-            ParticipantObject(
-                id=patient_id,
-                id_type=ID_PATIENT,
-                type=ObjectType.PERSON,
-                role=ObjectRole.PATIENT,
-            )
-            for patient_id in patient_ids
-        ]
-        return self._events(actor, description, name, objects)
+        return self._events(actor, description, name, _patients(patient_ids))
+
+    def patients_read(
+        self, actor: Actor, description: str, name: str, patient_ids: Sequence[str]
+    ) -> tuple[Event, ...]:
+        """Somebody was told who is on a list: Use of Restricted Function (110132)."""
+        return self._events(
+            actor,
+            description,
+            name,
+            _patients(patient_ids),
+            EventType.USE_OF_RESTRICTED_FUNCTION,
+        )
 
     def _events(
         self,
@@ -70,6 +73,7 @@ class ListEvents:
         description: str,
         name: str,
         objects: Sequence[ParticipantObject],
+        type_: EventType = EventType.OBJECT_SECURITY_ATTRIBUTES_CHANGED,
     ) -> tuple[Event, ...]:
         details = {
             "certificate": actor.certificate,
@@ -87,7 +91,7 @@ class ListEvents:
             Event(
                 id=EventID.SECURITY_ALERT,
                 action=Action.EXECUTE,
-                types=(EventType.OBJECT_SECURITY_ATTRIBUTES_CHANGED,),
+                types=(type_,),
                 participants=(
                     Participant(
                         actor.name, is_requestor=True, access_point=actor.address
@@ -103,3 +107,15 @@ class ListEvents:
             )
             for at in range(0, len(objects), MEMBERS_PER_EVENT_MAX)
         )
+
+
+def _patients(patient_ids: Sequence[str]) -> list[ParticipantObject]:
+    return [
+        ParticipantObject(
+            id=patient_id,
+            id_type=ID_PATIENT,
+            type=ObjectType.PERSON,
+            role=ObjectRole.PATIENT,
+        )
+        for patient_id in patient_ids
+    ]

@@ -103,6 +103,10 @@ GROUPS: Final[Mapping[str, str]] = MappingProxyType(
         "devices": "the devices that may speak to this node",
         "users": "the people who may log in",
         "tokens": "the programs that come in by a bearer token",
+        "assignments": "the studies that are somebody's to see",
+        "lists": "lists of patients, which scopes name",
+        "emergencies": "who reaches a patient by broken glass",
+        "reviews": "judging what was done by breaking the glass",
         "rules": "who may do what",
         "studies": "what the archive holds",
         "quarantine": "instances that were kept aside",
@@ -151,6 +155,21 @@ _TOKEN_KEYS = (
     "name", "status", "role", "scope", "networks", "created_at", "not_after",
     "used_at", "revoked_at",
 )  # fmt: skip
+_PROGRAM = _flag("--program", "it is a program with a token, not a person")
+_ASSIGNEE = _operand("name", "name of the user, or of the program")
+_STUDIES = _operand(
+    "studies",
+    "Study Instance UIDs, or short ids that `studies list` shows",
+    nargs="+",
+)
+_LIST = _operand("name", "name of the list, as in patient_list=NAME of a scope")
+_PATIENTS = _operand(
+    "patients",
+    "Patient IDs; - reads them from standard input, one a line, so that no list of "
+    "processes shows them",
+    nargs="+",
+)
+_EMERGENCY = _operand("number", "number of the emergency", type=int)
 _STUDY_KEYS = ("studies", "series", "instances", "archive", "items")
 _READY_KEYS = (
     "event",
@@ -220,6 +239,8 @@ _NODE: Final = (
             "quarantined",
             "devices",
             "audit_records",
+            "open_reviews",
+            "unsent_notices",
             "free_bytes",
             "expiring",
             "weaknesses",
@@ -430,6 +451,117 @@ _PEOPLE: Final = (
             _option("--file", "FILE", "another rule file, before it is put in place"),
         ),
         answer=("rules", "expectations", "failed", "items"),
+    ),
+)
+
+_REACH: Final = (
+    Command(
+        name="assignments add",
+        help="assign studies to a user or a program",
+        details="Whose role or scope reaches what is assigned sees them at once. A "
+        "study may be named before it has come.",
+        handler="assignments:add",
+        arguments=(_ASSIGNEE, _STUDIES, _PROGRAM),
+        answer=("assignee", "added"),
+    ),
+    Command(
+        name="assignments remove",
+        help="take studies back",
+        handler="assignments:remove",
+        arguments=(_ASSIGNEE, _STUDIES, _PROGRAM),
+        answer=("assignee", "removed"),
+    ),
+    Command(
+        name="assignments show",
+        help="show what is assigned to one",
+        handler="assignments:show",
+        arguments=(_ASSIGNEE, _PROGRAM),
+        answer=("assignee", "studies", "items"),
+    ),
+    Command(
+        name="assignments list",
+        help="list who has how many",
+        handler="assignments:list_all",
+        answer=("assignees", "items"),
+    ),
+    Command(
+        name="lists add",
+        help="put patients on a list; a list is there when somebody is on it",
+        handler="lists:add",
+        arguments=(_LIST, _PATIENTS),
+        answer=("list", "added"),
+    ),
+    Command(
+        name="lists remove",
+        help="take patients off a list",
+        handler="lists:remove",
+        arguments=(_LIST, _PATIENTS),
+        answer=("list", "removed"),
+    ),
+    Command(
+        name="lists show",
+        help="show how many are on a list, and with --with-patient who",
+        handler="lists:show",
+        arguments=(_LIST, _WITH_PATIENT),
+        answer=("list", "patients"),
+    ),
+    Command(
+        name="lists list",
+        help="list the lists of patients",
+        handler="lists:list_all",
+        answer=("lists", "items"),
+    ),
+    Command(
+        name="emergencies list",
+        help="list the break-glass access that stands",
+        details="That it was read goes on the audit record.",
+        handler="emergencies:list_all",
+        arguments=(
+            _flag("--all", "the last 500, over and signed ones too"),
+            _WITH_PATIENT,
+        ),
+        answer=("emergencies", "standing", "items"),
+    ),
+    Command(
+        name="emergencies end",
+        help="end break-glass access before its time; its review stays open",
+        handler="emergencies:end",
+        arguments=(_EMERGENCY, _WITH_PATIENT),
+        answer=("emergency",),
+    ),
+    Command(
+        name="reviews list",
+        help="list the reviews that wait for a signature",
+        details="That they were read goes on the audit record.",
+        handler="reviews:list_open",
+        arguments=(_WITH_PATIENT,),
+        answer=("open", "items"),
+    ),
+    Command(
+        name="reviews show",
+        help="show one; with --with-patient whom it reached, and the reason",
+        handler="reviews:show",
+        arguments=(_EMERGENCY, _WITH_PATIENT),
+        answer=("review",),
+    ),
+    Command(
+        name="reviews sign",
+        help="close a review: of somebody else's, once it is over",
+        handler="reviews:sign",
+        arguments=(
+            _EMERGENCY,
+            _option(
+                "--verdict",
+                "VERDICT",
+                "justified or not-justified",
+                required=True,
+            ),
+            _option(
+                "--note", "TEXT", "why; it goes on the audit record", required=True
+            ),
+            _WITH_PATIENT,
+        ),
+        answer=("review",),
     ),
 )
 
@@ -670,4 +802,4 @@ _KEYS: Final = (
     ),
 )
 
-COMMANDS: Final = (*_NODE, *_DEVICES, *_PEOPLE, *_ARCHIVE, *_AUDIT, *_KEYS)
+COMMANDS: Final = (*_NODE, *_DEVICES, *_PEOPLE, *_REACH, *_ARCHIVE, *_AUDIT, *_KEYS)

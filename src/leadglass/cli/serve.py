@@ -10,6 +10,7 @@ from leadglass.cli.answers import Answer, counted
 from leadglass.cli.init import initialise
 from leadglass.cli.running import serving
 from leadglass.cli.session import Session
+from leadglass.cli.status import reviews_text
 from leadglass.config import Config
 from leadglass.identity.devices import Status
 
@@ -122,6 +123,7 @@ def _lines(
             if made.one_time_secret
             else "whose secret was shown at the first start."
         ),
+        *reviews_text(node.emergencies.count_open()),
         f"Next: {_next(session, config)}",
         *(f"Weakened: {each}" for each in config.weaknesses()),
     )

@@ -10,6 +10,17 @@ from leadglass.cli.session import Session
 from leadglass.identity.devices import Status
 
 
+def reviews_text(count: int, unsent: int = 0) -> tuple[str, ...]:
+    """Say that somebody must judge what was done by breaking the glass."""
+    if not count:
+        return ()
+    is_are = "is" if count == 1 else "are"
+    told = f"broken glass: {counted(count, 'review')} {is_are} open"
+    if unsent:
+        told += f", {counted(unsent, 'notice')} of it not sent yet"
+    return (f"{told}; leadglass reviews list",)
+
+
 def run(session: Session) -> Answer:
     """Tell it."""
     config = session.config
@@ -20,6 +31,8 @@ def run(session: Session) -> Answer:
             devices = node.devices.list(connection)
         active = sum(each.status is Status.ACTIVE for each in devices)
         records = node.audit.size()
+        reviews = node.emergencies.count_open()
+        unsent = node.notices.count_waiting() if config.mail_server else 0
         expiring = list(ending(node))
     listen = (facts or {}).get("dimse") or str(config.listen)
     free = free_bytes(session.home)
@@ -37,6 +50,8 @@ def run(session: Session) -> Answer:
         "quarantined": totals.quarantined,
         "devices": {"active": active, "revoked": len(devices) - active},
         "audit_records": records,
+        "open_reviews": reviews,
+        "unsent_notices": unsent,
         "free_bytes": free,
         "expiring": expiring,
         "weaknesses": config.weaknesses(),
@@ -54,6 +69,7 @@ def run(session: Session) -> Answer:
             ),
             f"devices: {active} active, {len(devices) - active} revoked",
             f"audit: {counted(records, 'record')}",
+            *reviews_text(reviews, unsent),
             *(f"ends soon: {each}" for each in expiring),
             *(f"weakened: {each}" for each in config.weaknesses()),
         ),

@@ -79,6 +79,17 @@ class Lists:
             )
         )
 
+    def names(self, connection: Connection) -> dict[str, int]:
+        """Return which there are, in order, and how many are in each."""
+        of_name, _ = self.table.c
+        found = connection.execute(
+            select(of_name, func.count())
+            .group_by(of_name)
+            .order_by(of_name)
+            .limit(ENTRIES_MAX)
+        )
+        return dict(found.all())
+
     def _among(
         self, connection: Connection, name: str, wanted: frozenset[str]
     ) -> frozenset[str]:
