@@ -44,6 +44,7 @@ from leadglass.archive.doors import Doorkeeper
 from leadglass.archive.echo import Echo
 from leadglass.archive.emergency import Emergencies
 from leadglass.archive.erase import Erase
+from leadglass.archive.explaining import Explain
 from leadglass.archive.exporting import Exporter
 from leadglass.archive.fetch import Fetch
 from leadglass.archive.find import Find
@@ -83,6 +84,9 @@ from leadglass.identity.people.tickets import Tickets
 from leadglass.index.index import Index
 from leadglass.pixels.renderer import Renderer
 from leadglass.pixels.transcode import Transcoder
+from leadglass.servers.api.accounts import AccountRoutes
+from leadglass.servers.api.emergencies import EmergencyRoutes
+from leadglass.servers.api.lists import ListRoutes
 from leadglass.servers.api.openapi import described
 from leadglass.servers.dicomweb.qido import Search
 from leadglass.servers.dicomweb.storing import Store
@@ -709,6 +713,9 @@ def web_routes(
             RetrieveRendered(node.fetch, renderer, service=Service.WADO_URI),
         ).routes(),
         *Store(node.ingest, bodies, node.config.https.stored_bytes_max).routes(),
+        *EmergencyRoutes(node.emergencies, Explain(node.find)).routes(),
+        *ListRoutes(node.listing).routes(),
+        *AccountRoutes(node.accounts).routes(),
     )
     return described(table(services, partial(_look, node)), __version__)
 
