@@ -25,7 +25,7 @@ from leadglass.archive.emergency import (
 )
 from leadglass.archive.explaining import Explain, Reaching
 from leadglass.dicom.uids import UID
-from leadglass.errors import BadData, NotFound
+from leadglass.errors import NotFound
 from leadglass.servers.http.answers import Answer
 from leadglass.servers.http.documents import Document, answer, giving, taking
 from leadglass.servers.http.routes import Call, Route
@@ -216,11 +216,7 @@ class EmergencyRoutes:
         )
 
     def _why(self, call: Call, asked: WhichStudy) -> WhyAnswer:
-        try:
-            study = UID(asked.study_uid)
-        except ValueError:
-            raise BadData("study_uid: is no UID") from None
-        found = self.explain(call.caller, study)
+        found = self.explain(call.caller, UID(asked.study_uid))
         return WhyAnswer(
             is_seen=found.is_seen, by=_told(found.by), own=_told(found.own)
         )
