@@ -1,8 +1,10 @@
 """Serves a node in a process of its own: ``python -m tests.support.serve HOME``.
 
-Prints one line, ``HOST:PORT``, once it listens; ends in good order on SIGTERM.
+Prints one line, ``HOST:PORT``, once it listens; ends in good order on SIGTERM. All
+that there is to log goes into the file that ``TESTS_LOG_FILE`` names, if it does.
 """
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -20,7 +22,16 @@ def _ready(ready: Ready) -> None:
     sys.stdout.flush()
 
 
+_LOG_FILE = "TESTS_LOG_FILE"
+
+
 def main() -> None:
+    if _LOG_FILE in os.environ:
+        logging.basicConfig(
+            filename=os.environ[_LOG_FILE],
+            level=logging.DEBUG,
+            format="%(asctime)s %(levelname)s %(name)s %(message)s",
+        )
     home = Path(sys.argv[1])
     overrides = dict(pair.split("=", 1) for pair in sys.argv[2:])
     anywhere = {"dimse.listen": "127.0.0.1:0", "https.listen": "127.0.0.1:0"}

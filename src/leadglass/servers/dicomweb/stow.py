@@ -12,7 +12,7 @@ instance what happened, and sending all again is harmless.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import CancelledError, Executor, Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from types import MappingProxyType
 from typing import Final, Protocol
@@ -58,6 +58,7 @@ METADATA_BYTES_MAX: Final = 16 * 1024 * 1024
 # which stream; times the requests at once it is this door's share of memory.
 BULK_BYTES_MAX: Final = 64 * 1024 * 1024
 BULK_PARTS_MAX: Final = 10_000  # frames come one in a part
+INSTANCES_MAX: Final = 10_000  # of one request; more come as files, or in several
 # The beginning of a file, kept until it says what it is.
 _PROBE_BYTES_MAX: Final = 1024 * 1024
 _PROBE_STEP_BYTES: Final = 4096  # so that one step does not look at all pixels
@@ -161,6 +162,7 @@ class Failed:
     reason: int
     sop_class: UID | None = None
     sop_instance: UID | None = None
+    is_too_large: bool = False  # so that sending it again does not help
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,8 @@ class Result:
         reasons = {each.reason for each in self.failed}
         if reasons == {NOT_AUTHORIZED}:
             return 403
+        if all(each.is_too_large for each in self.failed):
+            return 413
         return 503 if reasons == {OUT_OF_RESOURCES} else 409
 
     def entries(self, base_url: str) -> Json:
@@ -199,14 +203,21 @@ class Result:
         if self.stored:
             items = [_stored_item(each, base_url) for each in self.stored]
             found["00081199"] = {"vr": "SQ", "Value": items}
-        others = [_reason(each) for each in self.failed if not each.sop_instance]
+        # One object for each reason: a body of nonsense may have 100,000 such parts.
+        unnamed = [each.reason for each in self.failed if not each.sop_instance]
+        item_of = {reason: _reason(reason) for reason in unnamed}
+        others = [item_of[reason] for reason in unnamed]
         if others:
             found["0008119A"] = {"vr": "SQ", "Value": others}
         return found
 
 
-def _reason(failed: Failed) -> Json:
-    return {"00081197": {"vr": "US", "Value": [failed.reason]}}
+def _reason(reason: int) -> Json:
+    return {"00081197": {"vr": "US", "Value": [reason]}}
+
+
+def _unnamed(error: LeadglassError) -> Failed:
+    return Failed(error.dimse_status, is_too_large=isinstance(error, TooLarge))
 
 
 def _failed_item(failed: Failed) -> Json:
@@ -216,7 +227,7 @@ def _failed_item(failed: Failed) -> Json:
             "Value": [str(failed.sop_class)] if failed.sop_class else [],
         },
         "00081155": {"vr": "UI", "Value": [str(failed.sop_instance)]},
-        **_reason(failed),
+        **_reason(failed.reason),
     }
 
 
@@ -322,8 +333,10 @@ class _Incoming:
             self._arrival.refuse(error)
         else:
             tally.unread(error)
-        return Failed(
-            error.dimse_status, self._uids[_SOP_CLASS], self._uids[_SOP_INSTANCE]
+        return replace(
+            _unnamed(error),
+            sop_class=self._uids[_SOP_CLASS],
+            sop_instance=self._uids[_SOP_INSTANCE],
         )
 
     def abandon(self) -> None:
@@ -447,7 +460,7 @@ class _Files:
         if self.incoming is not None:
             failed = self.incoming.failed(error, self.tally)
         else:
-            failed = Failed(error.dimse_status)
+            failed = _unnamed(error)
             self.tally.unread(error)
         self.tally.failed.append(failed)
 
@@ -528,14 +541,16 @@ class _Metadata:
         self.current = None
 
     def finish(self) -> None:
+        count = 0
         for document in self.documents:
             raw = bytes(document.data)
             document.data.clear()
-            for entries in (
-                entries_of_json(raw)
-                if self.root == DICOM_JSON
-                else [entries_of_xml(raw)]
-            ):
+            read = entries_of_json if self.root == DICOM_JSON else _one_of_xml
+            found = read(raw)
+            count += len(found)
+            if count > INSTANCES_MAX:
+                raise TooLarge("metadata of too many instances")
+            for entries in found:
                 self._store(entries)
 
     def _store(self, entries: Json) -> None:
@@ -552,19 +567,24 @@ class _Metadata:
             if incoming is not None:
                 failed = incoming.failed(error, self.tally)
             else:
-                failed = Failed(error.dimse_status)
+                failed = _unnamed(error)
                 self.tally.unread(error)
             self.tally.failed.append(failed)
         self.incoming = None
 
     def broken(self, error: LeadglassError) -> None:
         """Store nothing of what was gathered: it is not whole."""
-        self.tally.failed.append(Failed(error.dimse_status))
+        self.tally.failed.append(_unnamed(error))
         self.tally.unread(error)
 
     def abandon(self) -> None:
         if self.incoming is not None:
             self.incoming.abandon()
+
+
+def _one_of_xml(data: bytes) -> list[Json]:
+    """Return the one data set of a document, as JSON may have several."""
+    return [entries_of_xml(data)]
 
 
 @dataclass(frozen=True, slots=True)

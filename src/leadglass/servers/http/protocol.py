@@ -7,18 +7,24 @@ asked. Here that is judged as the bytes come.
 
 import asyncio
 import contextlib
+import logging
 import ssl
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 from uvicorn.server import ServerState
 
 from leadglass.servers.http.limits import HttpLimits
+
+_LOG = logging.getLogger(__name__)
 
 # Where the application finds its ``Connection`` in the ASGI scope.
 CONNECTION: Final = "leadglass.connection"
@@ -80,6 +86,22 @@ class Place:
             del counts[self.address]
 
 
+class _Reticent(logging.LoggerAdapter[logging.Logger]):
+    """Tells what uvicorn says, without the texts of errors and their traces.
+
+    They may hold what a request held.
+    """
+
+    level = logging.WARNING  # uvicorn looks whether it is asked for more
+
+    def process(
+        self, msg: str, kwargs: MutableMapping[str, Any]
+    ) -> tuple[str, MutableMapping[str, Any]]:
+        """Leave the error out."""
+        error = kwargs.pop("exc_info", None)
+        return (msg.strip() if error is None else type(error).__name__), kwargs
+
+
 class GuardedProtocol(HttpToolsProtocol):
     """uvicorn's protocol behind limits."""
 
@@ -102,6 +124,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._is_in_head = True
         self._is_over = False
         self._deadline: asyncio.TimerHandle | None = None
+        self._running: RequestResponseCycle | None = None  # whose answer is made
+        self.logger = _Reticent(_LOG)  # type: ignore[assignment]  # what is asked of it
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a connection whose handshake is done."""
@@ -118,6 +142,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Let go of a connection."""
         self._disarm()
         self._place.leave()
+        self._leave_off()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -135,10 +160,26 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def abort(self) -> None:
         """End the connection without a word."""
+        self._leave_off()
         # Python 3.11's TLS transport has forgotten its protocol once it is closed,
         # and does not look before it asks it to abort.
         with contextlib.suppress(AttributeError):
             self.transport.abort()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _leave_off(self) -> None:
+        """Let what is answered come to nothing.
+
+        uvicorn marks the last request that came; the one that is being answered may
+        stand before it, and would write to what is closed.
+        """
+        for cycle in (self._running, self.cycle):
+            if cycle is not None:
+                cycle.disconnected = True
+                cycle.message_event.set()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn's
         """Answer what is no HTTP, or more than is allowed; then close."""

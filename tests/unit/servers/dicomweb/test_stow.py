@@ -29,6 +29,7 @@ from leadglass.dicom.uids import UID
 from leadglass.errors import BadData, Refused
 from leadglass.servers.dicomweb.multipart import MultipartWriter
 from leadglass.servers.dicomweb.stow import (
+    INSTANCES_MAX,
     Bounds,
     Failed,
     Request,
@@ -391,7 +392,7 @@ def test_what_is_gathered_has_limits(ingest: Ingest) -> None:
         body(({"Content-Type": "application/octet-stream"}, b"nameless")),
     ):
         result = run(ingest, data, asked, bounds)
-        assert result.status in {409, 503}
+        assert result.status in {409, 413}
         assert not result.stored
 
 
@@ -466,6 +467,13 @@ def test_a_loop_that_ends_leaves_no_thread_behind(home: Home, ingest: Ingest) ->
             loop.run_until_complete(task)
         loop.close()
     assert not list(home.parts.blobs.names())
+
+
+def test_metadata_of_too_many_instances_is_too_large(ingest: Ingest) -> None:
+    asked = request(content_type="application/dicom+json")
+    document = b"[" + b"{}," * INSTANCES_MAX + b"{}]"
+    result = run(ingest, document, asked)
+    assert (result.status, len(result.failed)) == (413, 1)
 
 
 SMALL = corpus.accepted(corpus.SMALL_BYTES_MAX)
