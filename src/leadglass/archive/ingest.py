@@ -81,6 +81,7 @@ class TooLarge(BadData):
     """The data set passes a limit of this node."""
 
     dimse_status = 0xA700  # Refused: out of resources, PS3.4 Table B.2-1
+    http_status = 413
 
 
 @dataclass(frozen=True, slots=True)

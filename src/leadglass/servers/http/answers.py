@@ -7,7 +7,7 @@ from http import HTTPStatus
 from types import MappingProxyType
 from typing import Final
 
-from leadglass.errors import LeadglassError
+from leadglass.errors import LeadglassError, PeerError
 
 PROBLEM: Final = "application/problem+json"
 
@@ -90,6 +90,6 @@ def problem_of(error: Exception, request_id: str) -> Answer:
     if not isinstance(error, LeadglassError):
         return problem(500, request_id)
     status = error.http_status
-    detail = str(error) if status == HTTPStatus.BAD_REQUEST else ""
+    detail = str(error) if isinstance(error, PeerError) else ""
     headers = {"retry-after": "5"} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
     return problem(status, request_id, detail, headers)
