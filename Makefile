@@ -27,21 +27,25 @@ RUN := $(VENV)/.stamp-run
 DEV := $(VENV)/.stamp-dev
 DEMO := $(VENV)/.stamp-demo
 LOCK := $(VENV)/.stamp-lock
+VIEWER := src/leadglass/servers/viewer/dist/viewer.json
 
 ##@ Use it
 
 .PHONY: serve
-serve: $(RUN)  ## start a node (ARGS="--dimse 127.0.0.1:2762" goes to `leadglass serve`)
+serve: $(RUN) try-viewer  ## start a node (ARGS="--dimse 127.0.0.1:2762" goes to `leadglass serve`)
 	@exec $(VENV)/bin/leadglass serve $(ARGS)
 
 .PHONY: demo
-demo: $(DEMO)  ## start a node of its own, filled with example studies
+demo: $(DEMO) try-viewer  ## start a node of its own, filled with example studies
 	@exec $(VENV)/bin/leadglass demo $(ARGS)
+
+.PHONY: viewer
+viewer: $(VIEWER)  ## get the viewer, once: `serve` and `demo` do so too
 
 ##@ Work on it
 
 .PHONY: test
-test: $(DEV) debian-test  ## the whole test suite, foreign peers included (ARGS="-k name")
+test: $(DEV) $(VIEWER) debian-test  ## the whole test suite, foreign peers included (ARGS="-k name")
 	@$(VENV)/bin/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
 
 .PHONY: check
@@ -131,6 +135,17 @@ $(DEMO): $(RUN) requirements/demo.txt
 	@echo 'installing the example studies'
 	@$(INSTALL) requirements/demo.txt
 	@touch $@
+
+# Checked against its hash; a newer list of what is taken makes it anew.
+$(VIEWER): assembly/viewer.py | $(RUN)
+	@$(VENV)/bin/python assembly/viewer.py
+	@touch $@
+
+# A node stores and sends without a viewer, too.
+.PHONY: try-viewer
+try-viewer: $(RUN)
+	@$(MAKE) --no-print-directory viewer || \
+	  echo 'the viewer could not be had; `make viewer` tries again' >&2
 
 $(LOCK): $(BASE) requirements/lock.txt
 	@$(INSTALL) requirements/lock.txt

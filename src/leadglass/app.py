@@ -105,6 +105,7 @@ from leadglass.servers.http.routes import Route
 from leadglass.servers.http.server import HttpServer
 from leadglass.servers.mail import MailServer, Postman
 from leadglass.servers.tls import Contexts, Credentials
+from leadglass.servers.viewer.assets import Viewer
 from leadglass.vault.folder import FolderBlobs
 from leadglass.vault.keys import (
     KeyFile,
@@ -717,7 +718,8 @@ def web_routes(
         *ListRoutes(node.listing).routes(),
         *AccountRoutes(node.accounts).routes(),
     )
-    return described(table(services, partial(_look, node)), __version__)
+    pages = Viewer.load().routes()
+    return described((*table(services, partial(_look, node)), *pages), __version__)
 
 
 def _look(node: Node) -> None:

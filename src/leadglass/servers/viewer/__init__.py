@@ -1,0 +1,1 @@
+"""The viewer that the web app shows images in."""
