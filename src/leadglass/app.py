@@ -40,7 +40,7 @@ from leadglass.archive.accounts import Accounts
 from leadglass.archive.bearer import Bearer
 from leadglass.archive.caller import Caller, Gate
 from leadglass.archive.callers import Certified
-from leadglass.archive.doors import Doorkeeper
+from leadglass.archive.doors import Doorkeeper, Knocks
 from leadglass.archive.echo import Echo
 from leadglass.archive.emergency import Emergencies
 from leadglass.archive.erase import Erase
@@ -51,6 +51,7 @@ from leadglass.archive.find import Find
 from leadglass.archive.importing import Importer
 from leadglass.archive.ingest import Ingest
 from leadglass.archive.listing import Listing
+from leadglass.archive.logins import Logins
 from leadglass.archive.notices import Letterhead, Notices
 from leadglass.archive.parts import Parts, Room
 from leadglass.archive.people import PeopleRules
@@ -87,6 +88,7 @@ from leadglass.pixels.transcode import Transcoder
 from leadglass.servers.api.accounts import AccountRoutes
 from leadglass.servers.api.emergencies import EmergencyRoutes
 from leadglass.servers.api.lists import ListRoutes
+from leadglass.servers.api.logins import LoginRoutes
 from leadglass.servers.api.openapi import described
 from leadglass.servers.dicomweb.qido import Search
 from leadglass.servers.dicomweb.storing import Store
@@ -129,6 +131,8 @@ _SIGNAL_LOOK_S: Final = 0.5
 _COLLECT_AFTER: Final = 50_000
 # What a node without a host name calls itself to a mail server.
 _NAMELESS: Final = "leadglass"
+# Whom passkeys are for when the node has no host name: nobody, no browser makes one.
+_NO_HOST: Final = "leadglass.invalid"
 # The port that browsers leave out of an address.
 _HTTPS_PORT: Final = 443
 
@@ -376,8 +380,7 @@ class Node:
         """Return what a login needs; ``origins`` are our names as browsers see them.
 
         Raises:
-            Misconfigured: The list of known passwords cannot be used, or the node has
-                no host name that passkeys could be for.
+            Misconfigured: The list of known passwords cannot be used.
         """
         path = self.config.password_list
         known = NoList() if path is None else self._later(Sha1List(path))
@@ -385,7 +388,9 @@ class Node:
             users=self.accounts.users,
             passwords=Passwords(known),
             factors=SecondFactors(),
-            passkeys=Passkeys(RelyingParty(self.config.relying_party, origins)),
+            passkeys=Passkeys(
+                RelyingParty(self.config.relying_party or _NO_HOST, origins)
+            ),
             lockout=self.accounts.lockout,
             tickets=Tickets(),
             sessions=self.sessions,
@@ -678,7 +683,7 @@ def _listen_https(
 
     def guard(address: tuple[str, int]) -> Guard:
         return Guard(
-            web_routes(node, bodies, transcoder),
+            web_routes(node, bodies, transcoder, knocks, address[1]),
             authenticators(judges),
             parts.require,
             origins=origins(node.config, address[1]),
@@ -700,10 +705,23 @@ def _listen_https(
 
 
 def web_routes(
-    node: Node, bodies: Executor, transcoder: Transcoder
+    node: Node,
+    bodies: Executor,
+    transcoder: Transcoder,
+    knocks: Knocks,
+    port: int = _HTTPS_PORT,
 ) -> tuple[Route, ...]:
-    """Return all that HTTPS offers; ``bodies`` are the threads of what comes in."""
+    """Return all that HTTPS offers.
+
+    Args:
+        node: Whose.
+        bodies: The threads of what comes in.
+        transcoder: Decodes, in processes of its own.
+        knocks: Counts who is turned away.
+        port: Where it listens.
+    """
     renderer = Renderer(transcoder)
+    stores = node.login_stores(origins(node.config, port))
     services = (
         *Search(node.find).routes(),
         *Retrieve(node.fetch, transcoder).routes(),
@@ -717,6 +735,12 @@ def web_routes(
         *EmergencyRoutes(node.emergencies, Explain(node.find)).routes(),
         *ListRoutes(node.listing).routes(),
         *AccountRoutes(node.accounts).routes(),
+        *LoginRoutes(
+            node.parts,
+            Logins(node.parts, stores, knocks),
+            Visits(node.parts, node.sessions, knocks),
+            round(node.config.https.session_timeout_s),
+        ).routes(),
     )
     pages = Viewer.load().routes()
     return described((*table(services, partial(_look, node)), *pages), __version__)

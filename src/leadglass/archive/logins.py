@@ -276,7 +276,7 @@ class Logins:
         return self._told(self._write(work))
 
     def finish_enrolment(
-        self, ticket: str, name: str, password: str, code: str, peer: Peer
+        self, ticket: str, password: str, code: str, peer: Peer
     ) -> Enrolled:
         """Enrol with a password and an app that shows its first code.
 
@@ -284,8 +284,13 @@ class Logins:
             Refused: No such ticket, or it has ended.
             PeerError: The password cannot be one, or the code is not of this app.
         """
-        password_hash = self._stores.passwords.prepare(password, (name,))
         now = datetime.now(UTC)
+        with self._parts.database.read() as connection:
+            # Before what is dear: nobody without a ticket has us hash.
+            user = self._enrolment.holder(connection, ticket, now)
+        password_hash = self._stores.passwords.prepare(
+            password, (user.name, user.display_name)
+        )
         return self._enrolled(
             lambda tx: self._enrolment.finish(tx, ticket, password_hash, code, now),
             peer,

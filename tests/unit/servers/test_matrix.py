@@ -51,7 +51,7 @@ NAMES = {
     "file": "viewer",
     "folder": "assets",
     "within": "images",
-    "number": "1",
+    "number": "999999",
     "list": "nobody's",
     "kind": "users",
     "assignee": "nobody",
@@ -95,7 +95,7 @@ class Person:
 
 def table(node: Node) -> tuple[Route, ...]:
     with ThreadPoolExecutor(1) as bodies, Transcoder() as transcoder:
-        return web_routes(node, bodies, transcoder)
+        return web_routes(node, bodies, transcoder, Knocks(node.parts))
 
 
 @dataclass
@@ -123,7 +123,7 @@ def matrix(node: Node, store: Store) -> Iterator[Matrix]:
         Proof.SESSION: Visits(node.parts, node.sessions, knocks),
     }
     with ThreadPoolExecutor(4) as bodies, Transcoder() as transcoder:
-        routes = web_routes(node, bodies, transcoder)
+        routes = web_routes(node, bodies, transcoder, Knocks(node.parts))
         generous = HttpLimits(failures_burst=10_000.0)
         with listening(
             node.authority, routes, generous, door=node.parts.require
@@ -171,9 +171,25 @@ def ask(
     return client.request(route.method, path, headers=more)
 
 
+# What everybody who is somebody may ask for: of itself, or what tells of nobody.
+OWN = (
+    *("/dicom-web/", "/api/openapi.json"),
+    *("/viewer/", "/viewer/{file}", "/viewer/{folder}/{file}"),
+    "/viewer/{folder}/{within}/{file}",
+    *("/api/me", "/api/logout", "/api/me/proofs", "/api/me/proofs/offer"),
+    *("/api/me/prove", "/api/me/prove/passkey"),
+    *("/api/me/sessions/end", "/api/me/sessions/{number}/end"),
+    *("/api/me/password", "/api/me/app", "/api/me/recovery-codes"),
+    *("/api/me/passkeys", "/api/me/passkeys/{number}"),
+)
+# Ends what proves who asks, so it comes last.
+LOGOUT = "/api/logout"
+
+
 def test_every_route_asks_for_its_right_from_every_role(matrix: Matrix) -> None:
+    routes = sorted(matrix.routes, key=lambda route: route.template == LOGOUT)
     with matrix.running.client(None) as client:
-        for route in matrix.routes:
+        for route in routes:
             for (role, where), person in matrix.people.items():
                 if where == "out" and route.access in SCOPELESS_RIGHTS:
                     continue  # the same question twice
@@ -182,8 +198,8 @@ def test_every_route_asks_for_its_right_from_every_role(matrix: Matrix) -> None:
                 if isinstance(route.access, Right):
                     is_allowed = route.access in person.rights
                     assert (response.status_code != 403) is is_allowed, told
-                else:
-                    assert response.status_code == 200, told
+                else:  # whatever it says to such a request, it knows who asks
+                    assert response.status_code not in {401, 405, 500}, told
 
 
 def test_every_route_reaches_only_what_is_in_scope(matrix: Matrix) -> None:
@@ -207,8 +223,8 @@ def test_nobody_gets_nothing_from_every_route_but_the_public_ones(
     with matrix.running.client(None) as client:
         for route in matrix.routes:
             response = ask(matrix, client, route, {})
-            is_public = route.access is Door.PUBLIC
-            assert response.status_code == (200 if is_public else 401), route.template
+            told = (response.status_code == 401, response.status_code < 500)
+            assert told == (route.access is not Door.PUBLIC, True), route.template
 
 
 def test_only_what_tells_nothing_is_without_a_right(node: Node) -> None:
@@ -219,12 +235,14 @@ def test_only_what_tells_nothing_is_without_a_right(node: Node) -> None:
     }
     assert unguarded == {
         ("/health", Door.PUBLIC),
-        ("/dicom-web/", Door.ANYBODY_PROVEN),
-        ("/viewer/", Door.ANYBODY_PROVEN),
-        ("/viewer/{file}", Door.ANYBODY_PROVEN),
-        ("/viewer/{folder}/{file}", Door.ANYBODY_PROVEN),
-        ("/viewer/{folder}/{within}/{file}", Door.ANYBODY_PROVEN),
-        ("/api/openapi.json", Door.ANYBODY_PROVEN),
+        ("/api/login", Door.PUBLIC),
+        ("/api/login/code", Door.PUBLIC),
+        ("/api/login/passkey", Door.PUBLIC),
+        ("/api/login/passkey/finish", Door.PUBLIC),
+        ("/api/enrolment", Door.PUBLIC),
+        ("/api/enrolment/app", Door.PUBLIC),
+        ("/api/enrolment/passkey", Door.PUBLIC),
+        *((template, Door.ANYBODY_PROVEN) for template in OWN),
     }
 
 

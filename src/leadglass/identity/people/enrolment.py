@@ -166,6 +166,15 @@ class Enrolment:
             return Failure(Reason.DISABLED, name)
         return self._offer(tx, Purpose.ENROLMENT, user, now)
 
+    def holder(self, connection: Connection, token: str, now: datetime) -> User:
+        """Return who enrols with a ticket.
+
+        Raises:
+            Refused: No such ticket, or it has ended.
+        """
+        _, user = self._ticket(connection, token, Purpose.ENROLMENT, now)
+        return user
+
     def finish(
         self, tx: Transaction, token: str, password_hash: str, code: str, now: datetime
     ) -> Enrolled:
@@ -182,7 +191,7 @@ class Enrolment:
             Refused: No such ticket, or it has ended.
             PeerError: The code is not of this app; another may be tried.
         """
-        ticket, user = self._ticket(tx, token, Purpose.ENROLMENT, now)
+        ticket, user = self._ticket(tx.connection, token, Purpose.ENROLMENT, now)
         step = matching_step(ticket.totp_secret, code, None, now)
         if ticket.totp_secret is None or step is None:
             raise PeerError("code: not the one that the app shows now; try the next")
@@ -204,7 +213,7 @@ class Enrolment:
             Refused: No such ticket, it has ended, or the passkey proves nothing.
             PeerError: A name that cannot be shown.
         """
-        ticket, user = self._ticket(tx, token, Purpose.ENROLMENT, now)
+        ticket, user = self._ticket(tx.connection, token, Purpose.ENROLMENT, now)
         passkeys = self._stores.passkeys
         passkeys.register(tx, user, ticket.challenge, response, label, now)
         return self._enrolled(tx, user, password_hash, now)
@@ -243,7 +252,7 @@ class Enrolment:
             Refused: No such ticket of this user.
             PeerError: The code is not of this app; another may be tried.
         """
-        ticket, _ = self._ticket(tx, token, Purpose.REGISTRATION, now, user)
+        ticket, _ = self._ticket(tx.connection, token, Purpose.REGISTRATION, now, user)
         step = matching_step(ticket.totp_secret, code, None, now)
         if ticket.totp_secret is None or step is None:
             raise PeerError("code: not the one that the app shows now; try the next")
@@ -265,7 +274,7 @@ class Enrolment:
             Refused: No such ticket of this user, or the passkey proves nothing.
             PeerError: Too many, or a name that cannot be shown.
         """
-        ticket, _ = self._ticket(tx, token, Purpose.REGISTRATION, now, user)
+        ticket, _ = self._ticket(tx.connection, token, Purpose.REGISTRATION, now, user)
         self._stores.tickets.close(tx, ticket)
         passkeys = self._stores.passkeys
         return passkeys.register(tx, user, ticket.challenge, response, label, now)
@@ -314,7 +323,7 @@ class Enrolment:
 
     def _ticket(
         self,
-        tx: Transaction,
+        connection: Connection,
         token: str,
         purpose: Purpose,
         now: datetime,
@@ -324,12 +333,12 @@ class Enrolment:
 
         No try of it is counted: what is tried here is not secret to its holder.
         """
-        ticket = self._stores.tickets.get(tx.connection, token, purpose, now)
+        ticket = self._stores.tickets.get(connection, token, purpose, now)
         if ticket is None or ticket.user_id is None:
             raise Refused("no such ticket, or it has ended")
         if user is not None and ticket.user_id != user.id:
             raise Refused("no such ticket, or it has ended")
-        return ticket, self._stores.users.by_id(tx.connection, ticket.user_id)
+        return ticket, self._stores.users.by_id(connection, ticket.user_id)
 
 
 def _shaped(secret: str) -> str:

@@ -131,6 +131,20 @@ def authenticate(authenticators: Authenticators, presented: Presented | None) ->
         raise unproven() from None
 
 
+def session_token(headers: Headers) -> bytes | None:
+    """Return the session's token as it came; ``None``: another proof is what counts.
+
+    Raises:
+        Problem: 401, there are several, or what came can be none.
+    """
+    if headers.getlist("authorization"):
+        return None
+    cookies = _cookies(headers)
+    if len(cookies) > 1:
+        raise unproven()
+    return _secret(cookies[0]) if cookies else None
+
+
 def session_cookie(token: str, age_s_max: int) -> str:
     """Return the Set-Cookie header of a session; an age of 0 ends it."""
     return (

@@ -114,7 +114,7 @@ def house(node: Node, peopled: Made) -> Iterator[House]:
         Proof.SESSION: Visits(node.parts, node.sessions, knocks),
     }
     with ThreadPoolExecutor(4) as bodies, Transcoder() as transcoder:
-        routes = web_routes(node, bodies, transcoder)
+        routes = web_routes(node, bodies, transcoder, Knocks(node.parts))
         limits = HttpLimits(failures_burst=10_000.0)
         with listening(
             node.authority, routes, limits, door=node.parts.require

@@ -10,6 +10,7 @@ import pytest
 
 from leadglass.access.rights import Right
 from leadglass.app import Node, web_routes
+from leadglass.archive.doors import Knocks
 from leadglass.pixels.transcode import Transcoder
 from leadglass.servers.api.openapi import PATH, described, document
 from leadglass.servers.http.answers import Answer, problem
@@ -46,7 +47,7 @@ def told(*routes: Route) -> Any:
 
 def test_every_route_of_a_node_is_described_and_nothing_else(node: Node) -> None:
     with ThreadPoolExecutor(1) as bodies, Transcoder() as transcoder:
-        routes = web_routes(node, bodies, transcoder)
+        routes = web_routes(node, bodies, transcoder, Knocks(node.parts))
     found = document(routes, "1")
     operations = {
         (template, method)
