@@ -8,11 +8,15 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
+from importlib import import_module
 from inspect import signature
 from pathlib import Path
+from pkgutil import iter_modules
 from types import MappingProxyType
 from typing import Any
 
+from leadglass import audit
+from leadglass.audit.accounts import AccountAct, AccountChange, AccountEvents
 from leadglass.audit.builders import (
     INSTANCES_PER_EVENT_MAX,
     STUDIES_PER_EVENT_MAX,
@@ -27,7 +31,10 @@ from leadglass.audit.builders import (
     Study,
 )
 from leadglass.audit.codes import DCM_MEANINGS, Outcome
+from leadglass.audit.emergency import BrokenGlass, EmergencyEvents
 from leadglass.audit.events import Event
+from leadglass.audit.lists import ListEvents
+from leadglass.audit.programs import ProgramEvents
 from leadglass.config import GiB, KiB, MiB, Setting, settings
 from leadglass.dicom import dataset, header, matching, part10
 from leadglass.dicom.attributes import ATTRIBUTES, Attribute, Level
@@ -350,11 +357,91 @@ EXAMPLES: Mapping[str, tuple[str, Callable[[Events], Any]]] = MappingProxyType(
 )
 
 
-def builders() -> set[str]:
+_GLASS = BrokenGlass(1, "alice", "ID", "why", "until")
+# The same for the events of people, programs, lists and broken glass, by their class.
+PEOPLE_EXAMPLES: Mapping[tuple[type, str], tuple[str, Callable[[Any], Any]]] = (
+    MappingProxyType(
+        {
+            (AccountEvents, "logged_in"): (
+                "a person, a program or a device at HTTPS has proven who it is",
+                lambda e: e.logged_in(_WHO, "TOTP"),
+            ),
+            (AccountEvents, "login_failed"): (
+                "somebody did not; the reason, which was not told, is in it",
+                lambda e: e.login_failed(_WHO, "why"),
+            ),
+            (AccountEvents, "proven_anew"): (
+                "a person has proven itself again, for a dangerous act",
+                lambda e: e.proven_anew(_WHO, "TOTP"),
+            ),
+            (AccountEvents, "logged_out"): (
+                "a person has ended its session",
+                lambda e: e.logged_out(_WHO),
+            ),
+            (AccountEvents, "account_changed"): (
+                "a user: " + "; ".join(act.removeprefix("user ") for act in AccountAct),
+                lambda e: tuple(
+                    e.account_changed(_WHO, AccountChange(act, "alice"))
+                    for act in AccountAct
+                ),
+            ),
+            (ProgramEvents, "token_added"): (
+                "a program may come in, with role, scope, networks and end",
+                lambda e: e.token_added(_WHO, "viewer", {}),
+            ),
+            (ProgramEvents, "token_revoked"): (
+                "a program may come in no longer",
+                lambda e: e.token_revoked(_WHO, "viewer", "why"),
+            ),
+            (ListEvents, "studies_changed"): (
+                "studies were assigned to somebody, or taken back",
+                lambda e: e.studies_changed(_WHO, "studies assigned", "x", ("1.2",)),
+            ),
+            (ListEvents, "patients_changed"): (
+                "patients were put on a list, or taken off",
+                lambda e: e.patients_changed(_WHO, "put on", "x", ("ID",)),
+            ),
+            (ListEvents, "patients_read"): (
+                "somebody was told who is on a list of patients",
+                lambda e: e.patients_read(_WHO, "read", "x", ("ID",)),
+            ),
+            (EmergencyEvents, "started"): (
+                "a person broke the glass: patient, reason and end are in it",
+                lambda e: e.started(_WHO, _GLASS),
+            ),
+            (EmergencyEvents, "stopped"): (
+                "broken glass is over: by its time, or by whom",
+                lambda e: e.stopped(_WHO, _GLASS, "its time"),
+            ),
+            (EmergencyEvents, "reviewed"): (
+                "somebody else has signed its review: verdict and note",
+                lambda e: e.reviewed(_WHO, _GLASS, "justified", "why"),
+            ),
+        }
+    )
+)
+
+
+def people_builders() -> set[tuple[type, str]]:
+    """Return all builders that stand beside ``Events``, wherever in ``audit``."""
+    modules = (
+        import_module(f"{audit.__name__}.{each.name}")
+        for each in iter_modules(audit.__path__)
+    )
+    makers = {
+        each
+        for module in modules
+        for name, each in vars(module).items()
+        if isinstance(each, type) and name.endswith("Events") and each is not Events
+    }
+    return {(maker, name) for maker in makers for name in builders(maker)}
+
+
+def builders(maker: type = Events) -> set[str]:
     """Return the names of all builders of events."""
     return {
         name
-        for name, each in vars(Events).items()
+        for name, each in vars(maker).items()
         if not name.startswith("_")
         and callable(each)
         and "Event" in str(signature(each).return_annotation)
@@ -371,10 +458,22 @@ def flat(made: Any) -> Iterator[Event]:
 
 
 def events() -> str:
-    maker = Events(Node("node"))
+    return _events(
+        (Events, name, what, make) for name, (what, make) in EXAMPLES.items()
+    )
+
+
+def people_events() -> str:
+    return _events(
+        (maker, name, what, make)
+        for (maker, name), (what, make) in PEOPLE_EXAMPLES.items()
+    )
+
+
+def _events(examples: Iterable[tuple[Any, str, str, Callable[[Any], Any]]]) -> str:
     rows: list[Row] = []
-    for name, (what, make) in EXAMPLES.items():
-        made = list(flat(make(maker)))
+    for maker, name, what, make in examples:
+        made = list(flat(make(maker(Node("node")))))
         first = made[0]
         types = dict.fromkeys(each for event in made for each in event.types)
         rows.append(
@@ -419,6 +518,7 @@ TABLES: Mapping[str, Callable[[], str]] = MappingProxyType(
         "implementation": implementation,
         "limits": limits,
         "events": events,
+        "people-events": people_events,
         "event-bounds": bounds,
     }
 )

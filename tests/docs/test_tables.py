@@ -22,3 +22,4 @@ def test_every_table_is_on_a_page() -> None:
 
 def test_every_builder_of_events_is_on_the_page() -> None:
     assert set(tables.EXAMPLES) == tables.builders()
+    assert set(tables.PEOPLE_EXAMPLES) == tables.people_builders()
