@@ -404,3 +404,61 @@ def test_home_folder(environ: dict[str, str], folder: str) -> None:
 def test_home_folder_is_never_relative() -> None:
     assert home_folder({"LEADGLASS_HOME": "data"}).is_absolute()
     assert home_folder({}).is_absolute()
+
+
+# ── notices, and where people come from ──────────────────────────────────────
+
+MAIL = {
+    "notices.smtp_server": "mail.example:465",
+    "notices.sender": "pacs@hospital.example",
+    "notices.recipients": "privacy@hospital.example,deputy@hospital.example",
+}
+
+
+def test_a_mail_server_is_a_name_and_a_port(tmp_path: Path) -> None:
+    config = Config.load(tmp_path, {}, MAIL)
+    assert config.mail_server == ("mail.example", 465)
+    assert len(config.notices.recipients) == 2
+    v6 = Config.load(tmp_path, {}, MAIL | {"notices.smtp_server": "[fd00::5]:587"})
+    assert v6.mail_server == ("fd00::5", 587)
+    assert Config.load(tmp_path, {}, {}).mail_server is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"notices.smtp_server": "mail.example"},
+        {"notices.smtp_server": "mail.example:0"},
+        {"notices.smtp_server": "mail.example:65536"},
+        {"notices.smtp_server": "fd00::5:465"},
+        {"notices.smtp_server": "mail example:465"},
+        {"notices.smtp_server": ":465"},
+        {"notices.smtp_server": ""},
+        {"notices.sender": ""},
+        {"notices.sender": "a@b\nBcc: c@d"},
+        {"notices.recipients": ""},
+        {"notices.recipients": "nobody"},
+        {"notices.recipients": "a@b c@d"},
+        {"notices.tls": "none"},
+        {"notices.user": "pacs"},
+        {"notices.password_file": "/etc/password"},
+        {"https.people_networks": "0.0.0.0/0"},
+        {"https.people_networks": "10.0.0.1/8"},
+        {"https.people_networks": "here"},
+        {"https.people_networks": "::/0"},
+    ],
+)
+def test_notices_and_networks_that_cannot_be_are_told(
+    tmp_path: Path, changes: dict[str, str]
+) -> None:
+    with pytest.raises(Misconfigured, match=r"^(notices|https)\."):
+        Config.load(tmp_path, {}, MAIL | changes)
+
+
+def test_the_mail_password_is_not_in_the_data_folder(tmp_path: Path) -> None:
+    inside = {
+        "notices.user": "pacs",
+        "notices.password_file": str(tmp_path / "password"),
+    }
+    with pytest.raises(Misconfigured, match="inside the data folder"):
+        Config.load(tmp_path, {}, MAIL | inside)
