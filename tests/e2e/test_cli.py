@@ -230,6 +230,7 @@ def test_without_init_it_says_what_to_do(tmp_path: Path) -> None:
         "status",
         "check",
         "settings",
+        "api",
         "devices list",
         "studies list",
         "quarantine list",

@@ -255,6 +255,13 @@ _NODE: Final = (
         answer=("problems", "warnings", "weaknesses", "checked"),
     ),
     Command(
+        name="api",
+        help="print what HTTPS offers, as OpenAPI 3.1",
+        details="The same as GET /api/openapi.json of a running node.",
+        handler="api:run",
+        answer=("openapi", "info", "servers", "security", "paths", "components"),
+    ),
+    Command(
         name="settings",
         help="show every setting: value, default, what it means",
         handler="settings:run",

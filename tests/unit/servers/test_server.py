@@ -15,7 +15,8 @@ from leadglass.dicom.sop_classes import (
 from leadglass.dicom.transfer_syntaxes import EXPLICIT_VR_BE, TRANSFER_SYNTAXES
 from leadglass.dicom.uids import UID
 from leadglass.errors import PeerError
-from leadglass.servers.dimse.server import _abort_reason, _handshake_fault, offer_for
+from leadglass.servers.dimse.server import _abort_reason, offer_for
+from leadglass.servers.tls import handshake_fault
 from leadglass.wire.negotiation import QueryOptions
 from tests.unit.wire.rig import CT
 
@@ -105,4 +106,4 @@ def test_what_is_counted_is_not_chosen_by_the_peer() -> None:
     ],
 )
 def test_a_failed_handshake_is_told_in_our_words(error: OSError, said: str) -> None:
-    assert _handshake_fault(error) == said
+    assert handshake_fault(error) == said

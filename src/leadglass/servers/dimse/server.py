@@ -53,6 +53,7 @@ from leadglass.servers.dimse.retrieve import GetService, MoveService, Outgoing
 from leadglass.servers.dimse.session import Service as Handler
 from leadglass.servers.dimse.session import Session
 from leadglass.servers.dimse.storage import StorageService
+from leadglass.servers.tls import handshake_fault
 from leadglass.wire.association import Association, Limits, Requested
 from leadglass.wire.dimse import CEchoRQ, CFindRQ, CGetRQ, CMoveRQ, CStoreRQ, Message
 from leadglass.wire.negotiation import Offer, QueryOptions, Service, negotiate
@@ -233,7 +234,7 @@ class DimseServer:
         try:
             sock = secure(visitor, context, self._settings.tls_handshake_timeout_s)
         except (ssl.SSLError, OSError) as error:
-            self._doorkeeper.knocks.count(visitor.address, _handshake_fault(error))
+            self._doorkeeper.knocks.count(visitor.address, handshake_fault(error))
             return
         certificate = sock.getpeercert(binary_form=True)
         if certificate is None:  # cannot be: the context demands one
@@ -363,14 +364,3 @@ def _abort_reason(error: PeerError) -> str:
     as many kinds, and records, as it likes.
     """
     return f"aborted: {re.sub('[0-9]+', '#', str(error))}"
-
-
-def _handshake_fault(error: OSError) -> str:
-    """Return why a handshake failed, in words that a peer cannot choose."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"TLS: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS: {(error.reason or 'not TLS').replace('_', ' ').lower()}"
-    if isinstance(error, TimeoutError):
-        return "TLS: no handshake in time"
-    return "TLS: the peer left"
