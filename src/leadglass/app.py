@@ -734,7 +734,9 @@ def web_routes(
         *Store(node.ingest, bodies, node.config.https.stored_bytes_max).routes(),
         *EmergencyRoutes(node.emergencies, Explain(node.find)).routes(),
         *ListRoutes(node.listing).routes(),
-        *AccountRoutes(node.accounts).routes(),
+        *AccountRoutes(
+            node.accounts, Visits(node.parts, node.sessions, knocks)
+        ).routes(),
         *LoginRoutes(
             node.parts,
             Logins(node.parts, stores, knocks),

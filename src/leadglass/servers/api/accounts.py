@@ -1,6 +1,8 @@
 """Users and tokens over HTTPS, for who administers.
 
-A secret is in the answer that makes it, once, and in no other.
+A secret is in the answer that makes it, once, and in no other. What lets somebody in,
+or gives more, needs a person who has just proven itself: a screen that was left, or a
+session that was taken, makes no administrators. Shutting out needs no such thing.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +17,9 @@ from leadglass.access.networks import parse_network
 from leadglass.access.rights import Right
 from leadglass.access.scopes import EVERYTHING_TEXT, Scope
 from leadglass.archive.accounts import REASON_CHARACTERS_MAX, Account, Accounts
-from leadglass.errors import BadData, Misconfigured
+from leadglass.archive.caller import Caller
+from leadglass.archive.visit import Visits
+from leadglass.errors import BadData, Misconfigured, Refused
 from leadglass.identity.people.user import NewUser
 from leadglass.identity.tokens.token import (
     VALIDITY_DEFAULT,
@@ -23,7 +27,8 @@ from leadglass.identity.tokens.token import (
     NewToken,
     Token,
 )
-from leadglass.servers.http.answers import Answer
+from leadglass.servers.http.answers import Answer, Problem
+from leadglass.servers.http.authentication import session_token, unproven
 from leadglass.servers.http.documents import Document, answer, giving, taking
 from leadglass.servers.http.routes import Call, Route
 
@@ -135,9 +140,11 @@ class AccountRoutes:
 
     Attributes:
         accounts: The use cases.
+        visits: Says whether a session is fresh.
     """
 
     accounts: Accounts
+    visits: Visits
 
     def routes(self) -> Iterator[Route]:
         """Yield the routes; all need the right ``administer``."""
@@ -199,7 +206,7 @@ class AccountRoutes:
             "enable",
             "May come again, with the proofs and roles of before",
             lambda call, why: self.accounts.enable_user(
-                call.caller, call.path["user"], why.reason
+                self._freshly(call), call.path["user"], why.reason
             ),
         )
         yield (
@@ -241,7 +248,7 @@ class AccountRoutes:
 
     def _add_user(self, call: Call, new: UserToAdd) -> Answer:
         secret, account = self.accounts.add_user(
-            call.caller,
+            self._freshly(call),
             NewUser(new.name, new.roles, new.display_name),
             _scope(new.scope),
         )
@@ -250,7 +257,7 @@ class AccountRoutes:
 
     def _reset_user(self, call: Call, why: Why) -> UserWithSecret:
         secret, account = self.accounts.reset_user(
-            call.caller, call.path["user"], why.reason
+            self._freshly(call), call.path["user"], why.reason
         )
         return UserWithSecret(user=_user(account), one_time_secret=secret)
 
@@ -259,7 +266,7 @@ class AccountRoutes:
             raise BadData("nothing to change: name roles, scope, or both")
         return _user(
             self.accounts.change_user(
-                call.caller,
+                self._freshly(call),
                 call.path["user"],
                 change.roles,
                 None if change.scope is None else _scope(change.scope),
@@ -274,7 +281,7 @@ class AccountRoutes:
             else tuple(map(parse_network, new.networks))
         )
         text, token = self.accounts.add_token(
-            call.caller,
+            self._freshly(call),
             NewToken(
                 name=new.name,
                 role=new.role,
@@ -285,6 +292,26 @@ class AccountRoutes:
         )
         made = TokenWithSecret(entry=_token(token), token=text)
         return answer(made, HTTPStatus.CREATED)
+
+    def _freshly(self, call: Call) -> Caller:
+        """Return who asks, if it is a person who has just proven itself.
+
+        Raises:
+            Problem: 403, prove yourself anew, and ask again; or it is no person.
+        """
+        token = session_token(call.headers)
+        if token is None:
+            raise Problem(HTTPStatus.FORBIDDEN, "only for who has logged in")
+        try:
+            visit = self.visits.visit(token, call.address, call.channel)
+        except Refused:
+            raise unproven() from None
+        if not visit.session.is_fresh(datetime.now(UTC)):
+            raise Problem(
+                HTTPStatus.FORBIDDEN,
+                "prove yourself anew: this was asked for too long ago",
+            )
+        return call.caller
 
 
 def _scope(text: str) -> Scope:

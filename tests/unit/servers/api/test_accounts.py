@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from sqlalchemy import update
+
+from leadglass.identity.people import tables
 from tests.unit.servers.api.conftest import House
 
 EVE = {"name": "eve", "roles": ["radiologist"], "scope": "modality=CT"}
@@ -112,3 +115,21 @@ def test_who_is_not_there_is_not_there(house: House) -> None:
     assert house.post("ada", "/api/users/nobody/disable", {}).status_code == 404
     assert house.post("ada", "/api/users/%ff%00/unlock", {}).status_code == 404
     assert house.post("ada", "/api/tokens/nobody/revoke", {}).status_code == 404
+
+
+def test_a_session_that_was_left_lets_nobody_in_but_shuts_out(house: House) -> None:
+    stale = update(tables.session).values(fresh_until_us=0)
+    house.node.database.write(lambda tx: tx.connection.execute(stale) and None)
+    lets_in: dict[str, Any] = {
+        "/api/users": EVE,
+        "/api/tokens": SCREEN,
+        "/api/users/tim/change": {"roles": ["radiologist"]},
+        "/api/users/tim/reset": {},
+        "/api/users/tim/enable": {},
+    }
+    for path, body in lets_in.items():
+        told = house.post("ada", path, body)
+        assert told.status_code == 403
+        assert "prove yourself anew" in told.json()["detail"]
+    assert "eve" not in names(house, "users")
+    assert house.post("ada", "/api/users/tim/disable", {}).status_code == 200
