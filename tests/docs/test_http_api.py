@@ -11,6 +11,7 @@ from leadglass.servers.dicomweb.multipart import PARTS_MAX
 from leadglass.servers.dicomweb.qido import RESULTS_MAX
 from leadglass.servers.dicomweb.stow import (
     BULK_BYTES_MAX,
+    GATHERED_BYTES_MAX,
     INSTANCES_MAX,
     METADATA_BYTES_MAX,
 )
@@ -45,6 +46,7 @@ WANTED: dict[str, tuple[float, ...]] = {
         METADATA_BYTES_MAX / MiB,
         BULK_BYTES_MAX / MiB,
         INSTANCES_MAX,
+        GATHERED_BYTES_MAX / GiB,
     ),
     "results of a search": (RESULTS_MAX,),
     "frames of one answer": (FRAMES_MAX,),

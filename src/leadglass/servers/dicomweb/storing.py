@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPMethod, HTTPStatus
 from typing import Final
 
@@ -16,6 +16,7 @@ from leadglass.servers.dicomweb.stow import (
     DICOM_JSON,
     DICOM_XML,
     MULTIPART,
+    Gathering,
     Request,
     store,
 )
@@ -44,12 +45,14 @@ class Store:
             so they must not be those that answer everybody else.
         body_bytes_max: The longest body of a request.
         root: Path of the service.
+        gathering: The memory that its requests share.
     """
 
     ingest: Ingest
     executor: Executor
     body_bytes_max: int
     root: str = "/dicom-web"
+    gathering: Gathering = field(default_factory=Gathering)
 
     def routes(self) -> Iterator[Route]:
         """Yield the routes: into any study, and into one."""
@@ -85,7 +88,7 @@ class Store:
         request = Request(
             call.caller, call.headers.get("content-type", ""), _study(call)
         )
-        result = await store(self.ingest, request, body, self.executor)
+        result = await store(self.ingest, request, body, self.executor, self.gathering)
         entries = result.entries(call.base + self.root)
         if form is Form.XML:
             # One data set, so neither a list nor several parts (§10.5.3.2).

@@ -59,6 +59,10 @@ METADATA_BYTES_MAX: Final = 16 * 1024 * 1024
 BULK_BYTES_MAX: Final = 64 * 1024 * 1024
 BULK_PARTS_MAX: Final = 10_000  # frames come one in a part
 INSTANCES_MAX: Final = 10_000  # of one request; more come as files, or in several
+# What all requests together may hold of both, as it is weighed.
+GATHERED_BYTES_MAX: Final = 1024 * 1024 * 1024
+# Metadata becomes objects, each many times as long as its text.
+_METADATA_WEIGHT: Final = 8
 # The beginning of a file, kept until it says what it is.
 _PROBE_BYTES_MAX: Final = 1024 * 1024
 _PROBE_STEP_BYTES: Final = 4096  # so that one step does not look at all pixels
@@ -116,6 +120,33 @@ class Bounds:
     def __post_init__(self) -> None:
         if min(self.metadata_bytes_max, self.bulk_bytes_max) < 1:
             raise ValueError("bounds are positive")
+
+
+class Gathering:
+    """The memory that requests share for what cannot stream.
+
+    Else as many as may come at once could each take all that one may.
+    """
+
+    def __init__(self, bytes_max: int = GATHERED_BYTES_MAX) -> None:
+        self._left_bytes = bytes_max
+        self._lock = Lock()
+
+    def take(self, count: int) -> None:
+        """Take some of it, to be given back.
+
+        Raises:
+            Unavailable: Others have it now.
+        """
+        with self._lock:
+            if count > self._left_bytes:
+                raise Unavailable("too much is being gathered at once")
+            self._left_bytes -= count
+
+    def give(self, count: int) -> None:
+        """Give it back."""
+        with self._lock:
+            self._left_bytes += count
 
 
 class UnsupportedMediaType(PeerError):
@@ -505,6 +536,8 @@ class _Metadata:
     tally: _Tally
     root: str
     bounds: Bounds
+    gathering: Gathering
+    taken_bytes: int = 0
     documents: list[_Gathered] = field(default_factory=list)
     bulk: dict[str, list[_Gathered]] = field(default_factory=dict)
     current: _Gathered | None = None
@@ -531,11 +564,17 @@ class _Metadata:
             self.metadata_bytes += len(data)
             if self.metadata_bytes > self.bounds.metadata_bytes_max:
                 raise TooLarge("metadata is too long")
+            self._take(_METADATA_WEIGHT * len(data))
         else:
             self.bulk_bytes += len(data)
             if self.bulk_bytes > self.bounds.bulk_bytes_max:
                 raise TooLarge("bulk data is too long: send it as a file")
+            self._take(len(data))
         self.current.data += data
+
+    def _take(self, count: int) -> None:
+        self.gathering.take(count)
+        self.taken_bytes += count
 
     def end(self) -> None:
         self.current = None
@@ -580,6 +619,10 @@ class _Metadata:
     def abandon(self) -> None:
         if self.incoming is not None:
             self.incoming.abandon()
+        self.documents.clear()
+        self.bulk.clear()
+        self.gathering.give(self.taken_bytes)
+        self.taken_bytes = 0
 
 
 def _one_of_xml(data: bytes) -> list[Json]:
@@ -634,7 +677,11 @@ class Storing:
     """One request: bytes in, a result out; for one thread."""
 
     def __init__(
-        self, ingest: Ingest, request: Request, bounds: Bounds | None = None
+        self,
+        ingest: Ingest,
+        request: Request,
+        bounds: Bounds | None = None,
+        gathering: Gathering | None = None,
     ) -> None:
         """Judge who asks, and what kind of body is coming, before its first byte.
 
@@ -660,7 +707,9 @@ class Storing:
         self._parts: _Parts = (
             _Files(ingest, request, self._tally)
             if root == DICOM
-            else _Metadata(ingest, request, self._tally, root, bounds)
+            else _Metadata(
+                ingest, request, self._tally, root, bounds, gathering or Gathering()
+            )
         )
         self._is_broken = False
         if self._reader is None:
@@ -679,7 +728,7 @@ class Storing:
                 self._parts.data(data)
             else:
                 self._feed_parts(self._reader, data)
-        except PeerError as error:
+        except (PeerError, Unavailable) as error:
             self._break(error)
 
     def _feed_parts(self, reader: MultipartReader, data: bytes) -> None:
@@ -693,7 +742,7 @@ class Storing:
             else:
                 self._parts.end()
 
-    def _break(self, error: PeerError) -> None:
+    def _break(self, error: LeadglassError) -> None:
         self._is_broken = True
         is_first = not (self._tally.stored or self._tally.failed)
         if is_first and (self._reader is None or not self._reader.parts):
@@ -740,7 +789,7 @@ async def store(
     request: Request,
     body: AsyncIterator[bytes],
     executor: Executor | None = None,
-    bounds: Bounds | None = None,
+    gathering: Gathering | None = None,
 ) -> Result:
     """Store a body as it comes, in one thread of ``executor``.
 
@@ -752,7 +801,7 @@ async def store(
     """
     loop = asyncio.get_running_loop()
     pull = _Pull(loop, body)
-    work = loop.run_in_executor(executor, _run, ingest, request, pull, bounds)
+    work = loop.run_in_executor(executor, _run, ingest, request, pull, gathering)
     try:
         return await asyncio.shield(work)
     finally:
@@ -760,9 +809,9 @@ async def store(
 
 
 def _run(
-    ingest: Ingest, request: Request, pull: "_Pull", bounds: Bounds | None
+    ingest: Ingest, request: Request, pull: "_Pull", gathering: Gathering | None
 ) -> Result:
-    storing = Storing(ingest, request, bounds)
+    storing = Storing(ingest, request, gathering=gathering)
     try:
         for data in pull:
             storing.feed(data)
@@ -826,6 +875,7 @@ class _Pull:
 __all__ = [
     "Bounds",
     "Failed",
+    "Gathering",
     "Request",
     "Result",
     "Stored",

@@ -32,6 +32,7 @@ from leadglass.servers.dicomweb.stow import (
     INSTANCES_MAX,
     Bounds,
     Failed,
+    Gathering,
     Request,
     Result,
     Stored,
@@ -477,6 +478,29 @@ def test_metadata_of_too_many_instances_is_too_large(ingest: Ingest) -> None:
     document = b"[" + b"{}," * INSTANCES_MAX + b"{}]"
     with pytest.raises(TooLarge, match="instances"):
         run(ingest, document, asked)
+
+
+def test_requests_share_the_memory_for_what_they_gather(
+    home: Home, ingest: Ingest
+) -> None:
+    metadata, pixels = described(make_instance(1, pixels=PIXELS), "json")
+    whole = described_body(metadata, pixels, "json")
+    gathering = Gathering(8 * len(metadata) + len(pixels))
+    asked = request("application/dicom+json")
+    first = Storing(ingest, asked, gathering=gathering)
+    first.feed(whole[:-100])  # and it is not at its end
+
+    second = Storing(ingest, asked, gathering=gathering)
+    second.feed(whole)
+    assert second.finish().status == 503
+    second.abandon()
+
+    first.abandon()
+    third = Storing(ingest, asked, gathering=gathering)
+    third.feed(whole)
+    assert third.finish().status == 200
+    third.abandon()
+    assert len(stored_bytes(home)) == 1
 
 
 SMALL = corpus.accepted(corpus.SMALL_BYTES_MAX)
