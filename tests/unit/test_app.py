@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from leadglass.app import Jobs, Layout, Node, Ready, serve
+from leadglass.app import Jobs, Layout, Node, Ready, origins, serve
 from leadglass.archive.doors import Doorkeeper
 from leadglass.audit.codes import EventType
 from leadglass.audit.search import Search
@@ -266,3 +266,18 @@ def test_changed_rules_are_taken_and_recorded(home: Path) -> None:
         assert len(list(node.audit.list(Search()))) == before + 1
         jobs._expire()
         jobs.stop()
+
+
+def test_origins_are_our_names_and_those_that_lead_here(tmp_path: Path) -> None:
+    settings = {
+        "tls.node_names": ("PACS.example", "::1"),
+        "https.public_origins": ("https://pacs.example",),
+    }
+    config = Config.load(tmp_path, {}, settings)
+    public = "https://pacs.example"
+    assert origins(config, 8443) == (
+        "https://pacs.example:8443",
+        "https://[::1]:8443",
+        public,
+    )
+    assert origins(config, 443) == (public, "https://[::1]", public)
