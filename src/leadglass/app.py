@@ -106,6 +106,7 @@ from leadglass.servers.http.limits import HttpLimits
 from leadglass.servers.http.routes import Route
 from leadglass.servers.http.server import HttpServer
 from leadglass.servers.mail import MailServer, Postman
+from leadglass.servers.pages import pages
 from leadglass.servers.tls import Contexts, Credentials
 from leadglass.servers.viewer.assets import Viewer
 from leadglass.vault.folder import FolderBlobs
@@ -744,8 +745,8 @@ def web_routes(
             round(node.config.https.session_timeout_s),
         ).routes(),
     )
-    pages = Viewer.load().routes()
-    return described((*table(services, partial(_look, node)), *pages), __version__)
+    shown = (*pages.routes(), *Viewer.load().routes())
+    return described((*table(services, partial(_look, node)), *shown), __version__)
 
 
 def _look(node: Node) -> None:

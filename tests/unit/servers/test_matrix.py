@@ -171,6 +171,8 @@ def ask(
     return client.request(route.method, path, headers=more)
 
 
+# What a browser needs of somebody who is nobody yet.
+PAGES = ("/", "/login", "/enrol", "/me", "/pages/pages.js", "/pages/pages.css")
 # What everybody who is somebody may ask for: of itself, or what tells of nobody.
 OWN = (
     *("/dicom-web/", "/api/openapi.json"),
@@ -235,6 +237,7 @@ def test_only_what_tells_nothing_is_without_a_right(node: Node) -> None:
     }
     assert unguarded == {
         ("/health", Door.PUBLIC),
+        *((template, Door.PUBLIC) for template in PAGES),
         ("/api/login", Door.PUBLIC),
         ("/api/login/code", Door.PUBLIC),
         ("/api/login/passkey", Door.PUBLIC),

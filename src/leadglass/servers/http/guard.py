@@ -17,7 +17,7 @@ from http import HTTPMethod, HTTPStatus
 from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
@@ -74,6 +74,8 @@ DEFAULT_HEADERS: Final[Mapping[str, str]] = MappingProxyType(
         "cache-control": "no-store",
     }
 )
+# Where people begin who have not logged in.
+LOGIN: Final = "/login"
 _PORT = re.compile(r":\d+$", re.ASCII)
 _CROSS_SITES: Final = frozenset({"cross-site", "same-site"})
 
@@ -304,11 +306,15 @@ class Guard:
         """Return who asks; guesses are counted, having none to offer is no guess."""
         try:
             return authenticate(self._authenticators, presented)
-        except Problem:
+        except Problem as problem:
             if presented is None:
                 self._stranger(asked.address, "no proof of identity")
             else:
                 self._failures.take(asked.address)
+            if asked.headers.get("sec-fetch-mode") == "navigate":
+                # A person at a browser, not a script: whatever path it asked for.
+                wanted = f"{asked.raw_path}?{asked.query}".rstrip("?")
+                problem.headers["refresh"] = f"0;url={LOGIN}?next={quote(wanted)}"
             raise
 
     def _check_origin(self, asked: _Asked, presented: Presented | None) -> None:

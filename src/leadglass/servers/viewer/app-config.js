@@ -11,7 +11,7 @@ window.config = {
   // Readers have no time for a guided tour.
   customizationService: { 'ohif.tours': { $set: [] } },
   genericViewports: { enabled: false },
-  showStudyList: false,
+  showStudyList: true,
   maxNumberOfWebWorkers: 4,
   showWarningMessageForCrossOrigin: false,
   showCPUFallbackMessage: true,

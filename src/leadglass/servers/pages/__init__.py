@@ -1,0 +1,1 @@
+"""Pages of our own, for people with a browser."""

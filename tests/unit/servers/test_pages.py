@@ -1,0 +1,96 @@
+"""Pages for logging in: the same for everybody, and nothing in them can be injected."""
+
+import re
+from html.parser import HTMLParser
+from ipaddress import ip_address
+
+import pytest
+from starlette.datastructures import Headers
+
+from leadglass.servers.http.answers import Answer
+from leadglass.servers.http.routes import Call, Door, Routes
+from leadglass.servers.pages import pages
+
+PATHS = ("/login", "/enrol", "/me")
+
+
+def ask(path: str) -> Answer:
+    [(route, parameters)] = Routes(pages.routes()).find(path).values()
+    assert route.access is Door.PUBLIC
+    assert route.handler is not None
+    return route.handler(
+        Call(
+            method="GET",
+            path=parameters,
+            query=(),
+            headers=Headers({}),
+            base="https://localhost",
+            target=path,
+            address=ip_address("127.0.0.1"),
+            channel="TLSv1.3",
+            request_id="0",
+            proven=None,
+        )
+    )
+
+
+class Seen(HTMLParser):
+    """What a page is made of."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        body = ask(path).body
+        assert isinstance(body, bytes)
+        self.ids: set[str] = set()
+        self.labelled: set[str] = set()
+        self.inputs: set[str] = set()
+        self.places: set[str] = set()
+        self.inline: list[str] = []
+        self.feed(body.decode())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        self.ids.add(given.get("id", ""))
+        if tag == "label":
+            self.labelled.add(given["for"])
+        if tag == "input":
+            self.inputs.add(given["id"])
+        self.places |= {given[name] for name in ("src", "href") if name in given}
+        self.inline += [name for name in given if name.startswith("on")]
+        self.inline += ["style"] * ("style" in given or tag == "style")
+        self.inline += ["script"] * (tag == "script" and "src" not in given)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_page_has_nothing_inline_and_asks_nothing_elsewhere(path: str) -> None:
+    seen = Seen(path)
+    assert seen.inline == []
+    assert all(re.fullmatch(r"/[a-z/.]*|data:,|", place) for place in seen.places), (
+        seen.places
+    )
+    policy = ask(path).headers["content-security-policy"]
+    assert "unsafe" not in policy
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_field_has_its_label(path: str) -> None:
+    seen = Seen(path)
+    assert seen.inputs
+    assert seen.inputs <= seen.labelled
+
+
+def test_the_script_finds_what_it_looks_for() -> None:
+    script = ask("/pages/pages.js").body
+    assert isinstance(script, bytes)
+    wanted = set(re.findall(r"find\('([a-z-]+)'\)", script.decode()))
+    there = set().union(*(Seen(path).ids for path in PATHS))
+    assert wanted
+    assert wanted <= there
+    assert b"innerHTML" not in script
+
+
+def test_the_bare_address_leads_to_the_login() -> None:
+    answer = ask("/")
+    assert (answer.status, answer.headers["location"]) == (303, "/login")
