@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -17,26 +17,15 @@ import imagecodecs
 import numpy as np
 import pydicom
 import pytest
-from playwright.sync_api import (
-    Browser,
-    ConsoleMessage,
-    Page,
-    Request,
-    Response,
-    sync_playwright,
-)
+from playwright.sync_api import Browser
 from pydicom.data import get_testdata_file
 
 from leadglass.servers.http.authentication import SESSION_COOKIE
 from tests.peers.nodes import made, serving
+from tests.support.browser import Seen, chromium
 from tests.support.node import RunningNode
 from tests.support.people import session_of
 
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = (
-    *("--no-sandbox", "--disable-quic", "--use-gl=angle", "--use-angle=swiftshader"),
-    *("--enable-unsafe-swiftshader", "--disable-background-networking"),
-)
 SHOWN_WITHIN_MS = 90_000
 # A CT of one slice, and an ultrasound of 30 frames in JPEG.
 FILES = {"ct": "CT_small.dcm", "ultrasound": "color3d_jpeg_baseline.dcm"}
@@ -60,7 +49,7 @@ class Site:
         return f"https://127.0.0.1:{self.node.https_port}"
 
     @contextmanager
-    def page(self, *, with_session: bool = True) -> Iterator["Seen"]:
+    def page(self, *, with_session: bool = True) -> Iterator[Seen]:
         context = self.browser.new_context(ignore_https_errors=True)
         if with_session:
             context.add_cookies(
@@ -81,33 +70,6 @@ class Site:
             context.close()
 
 
-@dataclass
-class Seen:
-    """A page, and all that it did that it should not."""
-
-    page: Page
-    base: str
-    faults: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
-        self.page.on("console", self._said)
-        self.page.on("request", self._asked)
-        self.page.on("response", self._told)
-
-    def _said(self, said: ConsoleMessage) -> None:
-        if said.type == "error":  # so are violations of the page's policy
-            self.faults.append(said.text)
-
-    def _asked(self, asked: Request) -> None:
-        if not asked.url.startswith((self.base, "blob:", "data:")):
-            self.faults.append(f"elsewhere: {asked.url}")
-
-    def _told(self, told: Response) -> None:
-        if told.status >= 400:
-            self.faults.append(f"{told.status} {told.url}")
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     home = tmp_path_factory.mktemp("viewer") / "home"
@@ -122,10 +84,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     )
     with node.open() as opened:
         cookie = session_of(opened, "reader", "radiologist")
-    with serving(node), sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+    with serving(node), chromium() as browser:
         yield Site(node, cookie, paths, browser)
-        browser.close()
 
 
 def python_path() -> dict[str, str]:
@@ -205,6 +165,6 @@ def rendered(site: Site, read: pydicom.Dataset) -> np.ndarray:
 def test_who_has_not_logged_in_gets_no_viewer(site: Site) -> None:
     with site.page(with_session=False) as seen:
         for path in ("/viewer/", "/viewer/app-config.js", "/viewer/viewer"):
-            answer = seen.page.goto(f"{site.base}{path}")
-            assert answer is not None
+            answer = seen.page.context.request.get(f"{site.base}{path}")
             assert answer.status == 401
+            assert "refresh" not in answer.headers  # that is for who navigates
