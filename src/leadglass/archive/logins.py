@@ -33,11 +33,11 @@ from leadglass.database.engine import Transaction
 from leadglass.errors import PeerError, Refused
 from leadglass.identity.people.enrolment import Enrolled, Enrolment, Offer
 from leadglass.identity.people.login import (
-    ONE_ANSWER,
     Failure,
     LoggedIn,
     Login,
     Pending,
+    Reason,
     Stores,
 )
 from leadglass.identity.people.passkeys import Passkey
@@ -174,8 +174,11 @@ class Logins:
 
     def open_session(
         self, tx: Transaction, user: User, peer: Peer, how: str, now: datetime
-    ) -> LoggedIn:
+    ) -> LoggedIn | Failure:
         """Begin a session for a person whom somebody else has proven, on the record.
+
+        Who is disabled here gets none. That is returned and not raised, since raising
+        would undo its record: commit, then raise its ``refusal()``.
 
         Args:
             tx: The transaction in which it was found who that is.
@@ -183,13 +186,12 @@ class Logins:
             peer: Where from.
             how: By what it was proven, for the record.
             now: When.
-
-        Raises:
-            Refused: The user is disabled.
         """
         current = self._stores.users.by_id(tx.connection, user.id)
         if current.disabled_at is not None:
-            raise Refused(ONE_ANSWER)
+            failure = Failure(Reason.DISABLED, current.name, detail=how)
+            self._record_failure(tx, failure, peer)
+            return failure
         token, session = self._stores.sessions.create(
             tx, current, Factor.NONE, peer.address, now
         )
