@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 
 from bench import data, isolation, report
+from bench.measuring import Bench
 from bench.process import BenchError
 from bench.results import Result, load, merge, save
-from bench.rows import ROWS, Bench
+from bench.rows import ROWS
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "bench-data"

@@ -5,6 +5,8 @@
 ``warm``      a few more of them, of a study that is not measured
 ``studies``   studies of one instance of about 1 KB; names, dates, modalities spread
 ``multiframe``  one instance of 1,000 frames, 500 MiB
+``series``    one series of CT slices whose pixels are cut down to 64 x 64, for what is
+              asked of headers
 
 Pixels look like CT (a body, lungs, noise), so that what would compress does so to
 the same degree as real slices.
@@ -58,6 +60,9 @@ class Sizes:
     studies_many: int = 50_000
     queries: int = 60
     frames: int = 1_000
+    series_instances: int = 1_000
+    stored_by_http: int = 400
+    large_frames: int = 400
     repeats: int = 3
 
 
@@ -70,6 +75,9 @@ QUICK = Sizes(
     studies_many=2_000,
     queries=20,
     frames=200,
+    series_instances=200,
+    stored_by_http=80,
+    large_frames=100,
 )
 
 
@@ -266,6 +274,21 @@ def write_ct(folder: Path, name: str, instances: int) -> None:
         files.write(path, {**shared, **own}, [pixels], FRAME_BYTES, "OW")
 
 
+def write_series(folder: Path, instances: int) -> None:
+    """Write one series with headers as a scanner makes them, and few pixels."""
+    shared = ct_series("series", 0, 0) | pixel_description(64, 16, 12)
+    pixels = bytes(64 * 64 * 2)
+    for k in range(instances):
+        own: dict[str, files.Value] = {
+            "SOPInstanceUID": uid("series", 0, 0, k),
+            "InstanceNumber": k + 1,
+            "ImagePositionPatient": [-175, -175, k],
+            "SliceLocation": k,
+        }
+        path = folder / f"{k:05d}.dcm"
+        files.write(path, {**shared, **own}, [pixels], len(pixels), "OW")
+
+
 def write_studies(folder: Path, first: int, count: int) -> None:
     """Write studies of one tiny instance; patients come back after a while."""
     pixels = bytes(range(64))
@@ -350,6 +373,13 @@ class Sets:
         folder, done = self._made(f"studies-{first}-{count}")
         if not done.exists():
             write_studies(folder, first, count)
+            done.touch()
+        return folder
+
+    def series(self, instances: int) -> Path:
+        folder, done = self._made(f"series-{instances}")
+        if not done.exists():
+            write_series(folder, instances)
             done.touch()
         return folder
 

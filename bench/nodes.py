@@ -32,11 +32,21 @@ ASSOCIATIONS_OF_FILL = 4
 
 
 @dataclass(frozen=True, slots=True)
+class Web:
+    """How to talk DICOMweb to a server; without authority it is plaintext."""
+
+    port: int
+    authority: Path | None = None
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """A running server and how to talk to it.
 
     ``identity`` is None where it is talked to without TLS. ``destination`` is the
-    port and identity that a receiver of its C-MOVE has to use.
+    port and identity that a receiver of its C-MOVE has to use. ``web`` is None where
+    there is no DICOMweb.
     """
 
     name: str
@@ -47,6 +57,7 @@ class Node:
     destination_port: int
     destination: Identity | None
     fill: Callable[[Path], None]
+    web: Web | None = None
 
 
 Start = Callable[[], AbstractContextManager[Node]]
@@ -99,6 +110,28 @@ def orthanc_version() -> str:
     return out.split()[1]
 
 
+# Where Debian's orthanc-dicomweb puts it.
+ORTHANC_DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+
+
+def orthanc_dicomweb() -> Path:
+    if not ORTHANC_DICOMWEB.exists():
+        message = "Orthanc's DICOMweb plugin is missing: make bench installs it"
+        raise BenchError(message)
+    return ORTHANC_DICOMWEB.resolve()
+
+
+def _web_settings(port: int) -> dict[str, object]:
+    """Return what opens DICOMweb to everybody here, in plaintext."""
+    return {
+        "Plugins": [str(orthanc_dicomweb())],
+        "HttpServerEnabled": True,
+        "HttpPort": port,
+        "AuthenticationEnabled": False,
+        "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+    }
+
+
 def _orthanc_configuration(
     folder: Path, port: int, destination_port: int, identity: Identity | None
 ) -> dict[str, object]:
@@ -130,7 +163,9 @@ def _orthanc_configuration(
 
 
 @contextmanager
-def orthanc(parent: Path, *, nodelay: bool, is_secure: bool) -> Iterator[Node]:
+def orthanc(
+    parent: Path, *, nodelay: bool, is_secure: bool, with_web: bool = False
+) -> Iterator[Node]:
     with _scratch(parent, "orthanc") as folder:
         port, destination_port = free_port(), free_port()
         own = client = None
@@ -138,6 +173,9 @@ def orthanc(parent: Path, *, nodelay: bool, is_secure: bool) -> Iterator[Node]:
             own, client = certificates.make(folder / "tls", "orthanc", "bench")
         configuration = folder / "orthanc.json"
         settings = _orthanc_configuration(folder, port, destination_port, own)
+        web = Web(free_port()) if with_web else None
+        if web is not None:
+            settings |= _web_settings(web.port)
         configuration.write_text(json.dumps(settings))
         with server(
             [orthanc_program(), str(configuration)],
@@ -154,6 +192,7 @@ def orthanc(parent: Path, *, nodelay: bool, is_secure: bool) -> Iterator[Node]:
                 destination_port=destination_port,
                 destination=None,
                 fill=fill_by_store("ORTHANC", port, client),
+                web=web,
             )
 
 
@@ -195,6 +234,21 @@ LEADGLASS = str(Path(sys.executable).parent / "leadglass")
 
 def _leadglass(env: dict[str, str], *arguments: str) -> None:
     run_together([[LEADGLASS, *arguments]], env)
+
+
+def _token(env: dict[str, str]) -> str:
+    """Return the token of a program that may do what the rows do."""
+    out = subprocess.run(
+        [
+            *(LEADGLASS, "tokens", "add", "bench", "--role", "service"),
+            *("--from", "127.0.0.0/8", "--json"),
+        ],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    return str(json.loads(out)["token"])
 
 
 def _enrol(
@@ -250,9 +304,13 @@ def leadglass(parent: Path) -> Iterator[Node]:
             ("store",),
             *("--to", f"{LOOPBACK}:{destination_port}"),
         )
+        web = Web(free_port(), client.authority, _token(env))
         with (folder / "log").open("ab") as log:
             process = subprocess.Popen(
-                [LEADGLASS, "serve", "--dimse", f"{LOOPBACK}:{port}", "--json"],
+                [
+                    *(LEADGLASS, "serve", "--dimse", f"{LOOPBACK}:{port}"),
+                    *("--https", f"{LOOPBACK}:{web.port}", "--json"),
+                ],
                 env=env,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -269,6 +327,7 @@ def leadglass(parent: Path) -> Iterator[Node]:
                 destination_port=destination_port,
                 destination=destination,
                 fill=lambda source: _leadglass(env, "import", str(source), "--json"),
+                web=web,
             )
         finally:
             code = stop(process)
