@@ -145,7 +145,7 @@ class Layout:
 class Frames:
     """The frames of one stored data set. For one thread; numbers begin at 1."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what is read, within which limits
         self,
         source: Ranged,
         syntax: UID,
@@ -153,8 +153,17 @@ class Frames:
         start: int = 0,
         sequence_depth_max: int = 32,
         inflated_bytes_max: int = 2 << 30,
+        layout: Layout | None = None,
     ) -> None:
-        """Find the pixel data; ``start`` is where the data set begins.
+        """Find the pixel data.
+
+        Args:
+            source: Where it is read from.
+            syntax: How it is encoded.
+            start: Where the data set begins.
+            sequence_depth_max: Sequences in each other.
+            inflated_bytes_max: Of a deflated data set.
+            layout: What was found in these very bytes before: nothing is looked for.
 
         Raises:
             NotFound: The instance has no pixel data.
@@ -168,11 +177,13 @@ class Frames:
         self._group_starts, self._group_ends = array("Q"), array("Q")
         self._groups: _Walk | None = None
         self._fragments: _Fragments | None = None
-        walk = _Walk(source, start, source.size, sequence_depth_max)
-        try:
-            self.layout = walk.layout(syntax)
-        except Undecodable as error:
-            raise error_of(error.fault) from None
+        if layout is None:
+            walk = _Walk(source, start, source.size, sequence_depth_max)
+            try:
+                layout = walk.layout(syntax)
+            except Undecodable as error:
+                raise error_of(error.fault) from None
+        self.layout = layout
         groups = self.layout.per_frame
         if groups is not None:
             self._groups = _Walk(source, groups.offset, groups.end, sequence_depth_max)

@@ -1,9 +1,11 @@
 """WADO-RS frames (PS3.18 §10.4.1.1.6): decoded, or compressed as they are stored."""
 
 import re
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPMethod, HTTPStatus
+from threading import Lock
 from types import MappingProxyType
 from typing import Final
 
@@ -11,7 +13,7 @@ from leadglass.access.rights import Right
 from leadglass.archive.fetch import Fetch, InstanceLocation, Retrieval, Stored
 from leadglass.dicom.transfer_syntaxes import EXPLICIT_VR_LE, RLE_LOSSLESS
 from leadglass.dicom.uids import UID
-from leadglass.pixels.frames import Frames
+from leadglass.pixels.frames import Frames, Layout
 from leadglass.pixels.renderer import Renderer
 from leadglass.servers.dicomweb.outgoing import (
     MULTIPART,
@@ -31,6 +33,8 @@ from leadglass.servers.dicomweb.wado import INSTANCE, OCTETS
 from leadglass.servers.http.answers import Answer, Problem
 from leadglass.servers.http.routes import Call, Route
 
+# Layouts that are remembered, of some 10 KB each: a few series that are being read.
+_LAYOUTS_MAX: Final = 1_000
 # Frames of one answer: a viewer asks for tiles one by one, or for a cine loop.
 FRAMES_MAX: Final = 10_000
 _LIST = re.compile(r"\d{1,9}(-\d{1,9})?(,\d{1,9}(-\d{1,9})?)*", re.ASCII)
@@ -54,6 +58,29 @@ COMPRESSED: Final[Mapping[UID, str]] = MappingProxyType(
 )
 
 
+class Layouts:
+    """Where the frames of the instances that were asked for last are."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._known: OrderedDict[str, Layout] = OrderedDict()
+
+    def get(self, blob: str) -> Layout | None:
+        """Return a layout, if it is known."""
+        with self._lock:
+            found = self._known.get(blob)
+            if found is not None:
+                self._known.move_to_end(blob)
+            return found
+
+    def put(self, blob: str, layout: Layout) -> None:
+        """Remember one, and forget another if there are too many."""
+        with self._lock:
+            self._known[blob] = layout
+            if len(self._known) > _LAYOUTS_MAX:
+                self._known.popitem(last=False)
+
+
 @dataclass(frozen=True, slots=True)
 class RetrieveFrames:
     """Answers what asks for frames.
@@ -62,11 +89,13 @@ class RetrieveFrames:
         fetch: The use case.
         renderer: Decodes, in processes of its own.
         root: Path of the service.
+        layouts: Where frames are.
     """
 
     fetch: Fetch
     renderer: Renderer
     root: str = "/dicom-web"
+    layouts: Layouts = field(default_factory=Layouts)
 
     def routes(self) -> Iterator[Route]:
         """Yield the route."""
@@ -90,7 +119,7 @@ class RetrieveFrames:
         with recorded(retrieval):
             wish, media_type, syntax = _form(wanted, UID(location.transfer_syntax_uid))
             with retrieval.open(location) as stored:
-                found = frames_of(stored, location)
+                found = self._frames_of(stored, location)
                 for number in numbers:
                     found.place(number)  # all are there, before the first leaves
         tag = entity_tag(retrieval.locations, numbers, syntax)
@@ -116,7 +145,7 @@ class RetrieveFrames:
         is_stored: bool,
     ) -> Iterator[Part]:
         with retrieval.open(location) as stored:
-            found = frames_of(stored, location)
+            found = self._frames_of(stored, location)
             for number in numbers:
                 content = self._frame(found, number, is_stored=is_stored)
                 yield location, {"Content-Type": typed}, content
@@ -130,8 +159,23 @@ class RetrieveFrames:
         is_stored: bool,
     ) -> Iterator[bytes]:
         with retrieval.open(location) as stored:
-            found = frames_of(stored, location)
+            found = self._frames_of(stored, location)
             yield from self._frame(found, numbers[0], is_stored=is_stored)
+
+    def _frames_of(self, stored: Stored, location: InstanceLocation) -> Frames:
+        """Return the frames of an instance; where they are is looked for once.
+
+        A blob never changes, and its name is never given again.
+
+        Raises:
+            NotFound: It has no pixel data.
+            BadData: It is broken.
+        """
+        known = self.layouts.get(location.blob)
+        found = frames_of(stored, location, known)
+        if known is None:
+            self.layouts.put(location.blob, found.layout)
+        return found
 
     def _frame(
         self, frames: Frames, number: int, *, is_stored: bool
@@ -169,14 +213,16 @@ def frame_numbers(text: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def frames_of(stored: Stored, location: InstanceLocation) -> Frames:
-    """Return the frames of an instance.
+def frames_of(
+    stored: Stored, location: InstanceLocation, layout: Layout | None = None
+) -> Frames:
+    """Return the frames of an instance; ``layout`` if they were looked for before.
 
     Raises:
         NotFound: It has no pixel data.
         BadData: It is broken.
     """
-    return Frames(stored, UID(location.transfer_syntax_uid))
+    return Frames(stored, UID(location.transfer_syntax_uid), layout=layout)
 
 
 def _form(wanted: Sequence[Wish], stored: UID) -> tuple[Wish, str, UID]:

@@ -8,7 +8,8 @@ from typing import Final, TypeVar
 
 Result = TypeVar("Result")
 
-_END: Final = object()
+# What is sent at once: a few records of TLS, and no burden for a hundred streams.
+_GATHERED_BYTES: Final = 256 * 1024
 
 
 class Turns:
@@ -74,15 +75,32 @@ class Threads:
             raise
 
     async def pieces(self, source: Iterator[bytes]) -> AsyncGenerator[bytes]:
-        """Yield what an iterator makes, each piece made when it is asked for."""
+        """Yield what an iterator makes, gathered, the next made while one is sent.
 
-        def following() -> object:
-            return next(source, _END)
+        Each way into a thread and back costs some 0.3 ms: so small pieces share one.
+        A stream holds two gathered pieces at most, and one piece more.
+        """
 
+        def gathered() -> bytes | None:
+            pieces: list[bytes] = []
+            length = 0
+            for piece in source:
+                pieces.append(piece)
+                length += len(piece)
+                if length >= _GATHERED_BYTES:
+                    break
+            if not pieces:
+                return None
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+        following = asyncio.ensure_future(self._run(gathered))
         try:
-            while isinstance(piece := await self._run(following), bytes):
+            while (piece := await following) is not None:
+                following = asyncio.ensure_future(self._run(gathered))
                 yield piece
         finally:
+            with contextlib.suppress(Exception):
+                await following  # the iterator is at work, and cannot be closed
             await self.close(source)
 
     async def close(self, source: object) -> None:
