@@ -90,6 +90,7 @@ from leadglass.servers.api.emergencies import EmergencyRoutes
 from leadglass.servers.api.lists import ListRoutes
 from leadglass.servers.api.logins import LoginRoutes
 from leadglass.servers.api.openapi import described
+from leadglass.servers.dicomweb.deleting import Delete
 from leadglass.servers.dicomweb.qido import Search
 from leadglass.servers.dicomweb.storing import Store
 from leadglass.servers.dicomweb.table import table
@@ -723,6 +724,7 @@ def web_routes(
     """
     renderer = Renderer(transcoder)
     stores = node.login_stores(origins(node.config, port))
+    visits = Visits(node.parts, node.sessions, knocks)
     services = (
         *Search(node.find).routes(),
         *Retrieve(node.fetch, transcoder).routes(),
@@ -733,15 +735,14 @@ def web_routes(
             RetrieveRendered(node.fetch, renderer, service=Service.WADO_URI),
         ).routes(),
         *Store(node.ingest, bodies, node.config.https.stored_bytes_max).routes(),
+        *Delete(node.erase, visits).routes(),
         *EmergencyRoutes(node.emergencies, Explain(node.find)).routes(),
         *ListRoutes(node.listing).routes(),
-        *AccountRoutes(
-            node.accounts, Visits(node.parts, node.sessions, knocks)
-        ).routes(),
+        *AccountRoutes(node.accounts, visits).routes(),
         *LoginRoutes(
             node.parts,
             Logins(node.parts, stores, knocks),
-            Visits(node.parts, node.sessions, knocks),
+            visits,
             round(node.config.https.session_timeout_s),
         ).routes(),
     )

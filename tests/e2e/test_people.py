@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_network
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -26,7 +27,9 @@ from leadglass.identity.people import tables
 from leadglass.identity.people.secondfactor import totp_code, totp_step
 from leadglass.identity.tokens.token import NewToken
 from leadglass.servers.http.authentication import SESSION_COOKIE
-from tests.peers.nodes import serving
+from tests.durability.acts import store
+from tests.durability.instances import Instance, make_instance
+from tests.peers.nodes import comes_true, serving
 from tests.support.node import RunningNode
 from tests.unit.identity.people.surroundings import Authenticator
 
@@ -404,3 +407,48 @@ def test_a_passkey_enrols_logs_in_alone_and_is_no_use_twice(
             "/api/login/passkey/finish", ticket=step["ticket"], response=phished
         )
         assert refused.status_code == 403
+
+
+RULE = """
+[[rule]]
+name = "who erases"
+operators = ["tove"]
+rights = ["erase"]
+from = ["127.0.0.0/8"]
+scope = "patient_id=P1"
+reason = "wrong patient"
+"""
+
+
+def test_a_study_is_deleted_by_whom_a_rule_lets_for_a_reason(
+    site: Site, administrator: Person
+) -> None:
+    person = reader(site, administrator, "tove")
+    within, outside = make_instance(patient="P1"), make_instance(patient="P2")
+    with site.node.open() as opened:
+        for each in (within, outside):
+            store(opened, each)
+    why = {"leadglass-reason": quote("falscher Patient: Zoë")}
+
+    def delete(instance: Instance, headers: dict[str, str]) -> int:
+        path = f"/dicom-web/studies/{instance.study}"
+        return browser.client.delete(path, headers=headers).status_code
+
+    with site.browser() as browser:
+        assert browser.log_in(person).status_code == 200
+        assert delete(within, why) == 403  # a radiologist does not
+        (site.node.home / "rules.toml").write_text(RULE)
+        assert comes_true(lambda: delete(outside, why) == 404, 10)  # out of scope
+        assert delete(within, {}) == 400
+        assert delete(within, {"leadglass-reason": "%ff"}) == 400
+        assert delete(within, {"leadglass-reason": "x" * 5000}) == 400
+        make_stale(site, person)
+        assert delete(within, why) == 403
+        browser.post("/api/me/prove", code=person.recovery.pop())
+        assert delete(within, why) == 204
+        assert delete(within, why) == 404
+        series = f"/dicom-web/studies/{outside.study}/series/{outside.series}"
+        assert browser.client.delete(series).status_code == 405
+    [erased] = site.events(EventID.STUDY_DELETED)
+    assert "falscher Patient: Zoë" in str(erased)
+    assert erased.participants[0].user_id == "tove"

@@ -19,7 +19,7 @@ from leadglass.access.scopes import EVERYTHING_TEXT, Scope
 from leadglass.archive.accounts import REASON_CHARACTERS_MAX, Account, Accounts
 from leadglass.archive.caller import Caller
 from leadglass.archive.visit import Visits
-from leadglass.errors import BadData, Misconfigured, Refused
+from leadglass.errors import BadData, Misconfigured
 from leadglass.identity.people.user import NewUser
 from leadglass.identity.tokens.token import (
     VALIDITY_DEFAULT,
@@ -27,9 +27,9 @@ from leadglass.identity.tokens.token import (
     NewToken,
     Token,
 )
-from leadglass.servers.http.answers import Answer, Problem
-from leadglass.servers.http.authentication import session_token, unproven
+from leadglass.servers.http.answers import Answer
 from leadglass.servers.http.documents import Document, answer, giving, taking
+from leadglass.servers.http.fresh import freshly
 from leadglass.servers.http.routes import Call, Route
 
 ROOT: Final = "/api"
@@ -294,24 +294,7 @@ class AccountRoutes:
         return answer(made, HTTPStatus.CREATED)
 
     def _freshly(self, call: Call) -> Caller:
-        """Return who asks, if it is a person who has just proven itself.
-
-        Raises:
-            Problem: 403, prove yourself anew, and ask again; or it is no person.
-        """
-        token = session_token(call.headers)
-        if token is None:
-            raise Problem(HTTPStatus.FORBIDDEN, "only for who has logged in")
-        try:
-            visit = self.visits.visit(token, call.address, call.channel)
-        except Refused:
-            raise unproven() from None
-        if not visit.session.is_fresh(datetime.now(UTC)):
-            raise Problem(
-                HTTPStatus.FORBIDDEN,
-                "prove yourself anew: this was asked for too long ago",
-            )
-        return call.caller
+        return freshly(call, self.visits)
 
 
 def _scope(text: str) -> Scope:
