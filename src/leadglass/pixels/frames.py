@@ -63,7 +63,9 @@ FRAGMENTS_MAX = 1 << 20
 # What rendering reads beside the pixels, apart from the per-frame groups: image
 # pixel, LUTs and padding; presentation LUTs; shared groups; frame times.
 _HEAD_GROUPS = frozenset({0x0028, 0x2050, *range(0x6000, 0x6020, 2)})
-_HEAD_TAGS = frozenset({0x0008_2144, 0x0018_0040, 0x0018_1063, 0x5200_9229})
+_HEAD_TAGS = frozenset(
+    {0x0008_2144, 0x0018_0040, 0x0018_1063, 0x0018_1065, 0x5200_9229}
+)
 _EXPLICIT = NATIVE[EXPLICIT_VR_LE]
 
 

@@ -6,8 +6,9 @@ long each is.
 """
 
 import json
+import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +20,7 @@ from leadglass.pixels.codecs import Frame, decode_frame
 from leadglass.pixels.encoders import gif_end, gif_frame, gif_head, jpeg, png
 from leadglass.pixels.faults import Fault, Undecodable
 from leadglass.pixels.images import Image
+from leadglass.pixels.movies import Movie
 from leadglass.pixels.render import Stored, render
 from leadglass.pixels.representations import swapped
 from leadglass.pixels.rewrite import ENCAPSULATED, EXPLICIT_VR_LE, Limits, rewrite
@@ -38,7 +40,11 @@ GROUPS_BYTES_MAX = 1 << 20  # of one frame; real ones have about 1 KiB
 # How long an image of an animation stands, where nothing sensible is said.
 DELAY_MS_DEFAULT = 100
 DELAY_MS_MIN, DELAY_MS_MAX = 20, 10_000
+# Of a film: players show more than 250 images a second, screens do not.
+FILM_DELAY_MS_MIN = 4
 FRAME_TIME_MS = 0x0018_1063
+FRAME_TIMES_MS = 0x0018_1065
+FRAME_TIMES_BYTES_MAX = 1 << 20  # decimals of at most 16 characters: 60,000 frames
 FRAMES_PER_S = (0x0008_2144, 0x0018_0040)  # recommended display, cine
 
 
@@ -93,9 +99,13 @@ def _render(job: Mapping[str, Any], source: Source, out: Out) -> None:
     image = Image(**job["image"])
     form = job["form"]
     head = _data_set(source.read(job["head"]), form, 2 * HEAD_BYTES_MAX)
-    delay_ms = _delay_ms(head)
+    numbers = [number for number, *_ in job["frames"]]
+    is_film = view.media_type is MediaType.MP4
+    delays = delays_ms(head, numbers, FILM_DELAY_MS_MIN if is_film else DELAY_MS_MIN)
+    film = Movie(delays, view.quality, out) if is_film else None
     is_first = True
-    for number, groups_length, length, bit in job["frames"]:
+    for look, delay_ms in zip(job["frames"], delays, strict=True):
+        number, groups_length, length, bit = look
         groups = _data_set(source.read(groups_length), form, 2 * GROUPS_BYTES_MAX)
         frame = stored_frame(job, source.read(length), bit, image)
         stored = Stored(
@@ -107,6 +117,9 @@ def _render(job: Mapping[str, Any], source: Source, out: Out) -> None:
             number=number,
         )
         pixels = render(stored, view)
+        if film is not None:
+            film.add(pixels)
+            continue
         if view.media_type is not MediaType.GIF:
             is_jpeg = view.media_type is MediaType.JPEG
             out.write(jpeg(pixels, view.quality) if is_jpeg else png(pixels))
@@ -115,9 +128,10 @@ def _render(job: Mapping[str, Any], source: Source, out: Out) -> None:
             rows, columns = pixels.shape[:2]
             out.write(gif_head(rows, columns, is_color=pixels.ndim == 3))
             is_first = False
-        out.write(gif_frame(pixels, delay_ms))
+        out.write(gif_frame(pixels, round(delay_ms)))
         out.flush()  # whoever waits sees that it goes on
-    out.write(gif_end())
+    if film is None:
+        out.write(gif_end())
 
 
 def _data_set(data: bytes, form: str, bytes_max: int) -> DataSet:
@@ -130,19 +144,34 @@ def _data_set(data: bytes, form: str, bytes_max: int) -> DataSet:
     return DataSet.decode(bytes(plain), length_bytes_max=bytes_max)
 
 
-def _delay_ms(head: DataSet) -> int:
-    """Return how long an image of an animation stands (PS3.3 C.7.6.5)."""
+def delays_ms(head: DataSet, numbers: Sequence[int], least_ms: float) -> list[float]:
+    """Return how long each of some frames of an animation stands (PS3.3 C.7.6.5).
+
+    As Frame Time says; else the time to the next frame, by the Frame Time Vector;
+    else by the rates that it should be shown or was made with.
+    """
+    frame_time = _positive(head.text(FRAME_TIME_MS))
+    rates = (_positive(head.text(tag)) for tag in FRAMES_PER_S)
+    by_rate = next((1000 / rate for rate in rates if rate), DELAY_MS_DEFAULT)
+    times = head.elements.get(FRAME_TIMES_MS)
+    is_vector = times is not None and len(times.value) <= FRAME_TIMES_BYTES_MAX
+    vector = head.texts(FRAME_TIMES_MS) if is_vector and not frame_time else []
+    found = []
+    for number in numbers:
+        # The first of the vector is 0; behind the last frame is no increment.
+        after = vector[min(number, len(vector) - 1)] if len(vector) > 1 else ""
+        delay_ms = frame_time or _positive(after) or by_rate
+        found.append(min(max(delay_ms, least_ms), DELAY_MS_MAX))
+    return found
+
+
+def _positive(text: str | None) -> float:
+    """Read a number that must be above zero; 0 if it is none."""
     try:
-        delay_ms = float(head.text(FRAME_TIME_MS) or 0)
-        for tag in FRAMES_PER_S:
-            rate = float(head.text(tag) or 0)
-            if not delay_ms and rate > 0:
-                delay_ms = 1000 / rate
+        number = float(text or 0)
     except ValueError:
-        delay_ms = 0.0
-    if not 0 < delay_ms < float("inf"):
-        return DELAY_MS_DEFAULT
-    return round(min(max(delay_ms, DELAY_MS_MIN), DELAY_MS_MAX))
+        return 0.0
+    return number if 0 < number < math.inf else 0.0
 
 
 # ── stored bytes to samples ──────────────────────────────────────────────────

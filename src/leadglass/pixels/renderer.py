@@ -23,14 +23,20 @@ from leadglass.pixels.pictures import (
 )
 from leadglass.pixels.rewrite import EXPLICIT_VR_BE, EXPLICIT_VR_LE
 from leadglass.pixels.transcode import Transcoder
-from leadglass.pixels.views import MediaType, View
+from leadglass.pixels.views import ANIMATIONS, MediaType, View
 
 # An animation of ten minutes; the list of its frames fits a worker's message.
 ANIMATION_FRAMES_MAX: Final = 10_000
 # All images of an animation together, as a worker computes for all of them.
 ANIMATION_PIXELS_MAX: Final = 1 << 28
+# What decoders of AV1's level 5 take, which are those of 4K (AV1 §A.3).
+FILM_COLUMNS_MAX: Final = 8192
+FILM_ROWS_MAX: Final = 4352
+FILM_PIXELS_MAX: Final = 8_912_896
+FILM_FRAMES_MIN: Final = 2
 # Noise does not shrink: a color of three bytes, and what the formats add.
 ENCODED_PIXEL_BYTES_MAX: Final = 4
+ENCODED_FRAME_BYTES_MAX: Final = 1024  # whatever it shows: headers and tables
 NOTE_BYTES_MAX: Final = 1024
 # What a decoded frame can be (PS3.3 C.7.6.3.1.2); a worker's word is not passed on.
 PHOTOMETRICS: Final = frozenset(
@@ -82,7 +88,7 @@ class Renderer:
     def render(
         self, frames: Frames, numbers: Sequence[int], view: View
     ) -> Iterator[bytes]:
-        """Yield an image file of one frame, or a GIF of many.
+        """Yield an image file of one frame, or a GIF or MP4 of many.
 
         Everything is checked before the first chunk; an error after it is possible
         in an animation of more than ``COMPLETE_BYTES_MAX`` only. Close the iterator
@@ -98,7 +104,8 @@ class Renderer:
         image = frames.layout.image
         _check(frames, numbers, view)
         rows, columns = view.size(image.rows, image.columns)
-        room = len(numbers) * rows * columns * ENCODED_PIXEL_BYTES_MAX
+        frame_bytes = rows * columns * ENCODED_PIXEL_BYTES_MAX + ENCODED_FRAME_BYTES_MAX
+        room = len(numbers) * frame_bytes
         return self._workers.work(*render_job(frames, numbers, view), room)
 
 
@@ -107,13 +114,23 @@ def _check(frames: Frames, numbers: Sequence[int], view: View) -> None:
     rows, columns = image.rows, image.columns
     if view.region is not None:
         view.region.check(rows, columns)
-    is_animated = view.media_type is MediaType.GIF
+    is_animated = view.media_type in ANIMATIONS
     if not 1 <= len(numbers) <= (ANIMATION_FRAMES_MAX if is_animated else 1):
         raise PeerError("so many frames are not rendered together")
     shown_rows, shown_columns = view.size(rows, columns)
     pixels = max(rows * columns, shown_rows * shown_columns) * len(numbers)
     if is_animated and pixels > ANIMATION_PIXELS_MAX:
         raise PeerError("so many frames are not rendered together")
+    if view.media_type is MediaType.MP4:
+        _check_film(shown_rows, shown_columns, len(numbers))
+
+
+def _check_film(rows: int, columns: int, count: int) -> None:
+    if count < FILM_FRAMES_MIN:
+        raise PeerError("a film has more than one frame")
+    is_small = columns <= FILM_COLUMNS_MAX and rows <= FILM_ROWS_MAX
+    if not is_small or rows * columns > FILM_PIXELS_MAX:
+        raise PeerError("a film's pictures are not so large: ask for a viewport")
 
 
 def render_job(

@@ -19,13 +19,19 @@ WINDOW_MAX: Final = 1e20
 class MediaType(StrEnum):
     """What an image can be rendered as.
 
-    No MP4: the wheels that could make it (PyAV, imageio-ffmpeg) carry x264, which
-    is under the GPL. Animations are GIF.
+    MP4 holds AV1: the wheels that could make other films (PyAV, imageio-ffmpeg)
+    carry x264, which is under the GPL.
     """
 
     JPEG = "image/jpeg"
     PNG = "image/png"
     GIF = "image/gif"
+    MP4 = "video/mp4"
+
+
+# One frame or more, and those of several frames.
+PICTURES: Final = (MediaType.JPEG, MediaType.PNG, MediaType.GIF)
+ANIMATIONS: Final = frozenset({MediaType.GIF, MediaType.MP4})
 
 
 class Function(StrEnum):
@@ -104,7 +110,7 @@ class View:
     """How frames are rendered.
 
     Attributes:
-        quality: Of JPEG, 1 to 100.
+        quality: Of JPEG and MP4, 1 to 100.
         window: In place of those in the image.
         preset: Which of the image's own windows or VOI LUTs, from 0 on.
         viewport: Width and height that the image must fit into, in pixels; None:

@@ -146,6 +146,14 @@ def test_what_is_not_there_is_said_before_a_worker_is_asked() -> None:
     large = View(media_type=MediaType.GIF, viewport=(4000, 4000))
     with pytest.raises(PeerError):
         renderer.render(frames, [1] * 20, large)
+    with pytest.raises(PeerError, match="more than one frame"):
+        renderer.render(frames, [1], View(media_type=MediaType.MP4))
+    for size in ((4000, 4000), (4096, 4096)):
+        huge = View(media_type=MediaType.MP4, viewport=size)
+        with pytest.raises(PeerError, match="not so large"):
+            renderer.render(frames, [1, 1], huge)
+    with pytest.raises(PeerError):
+        renderer.render(frames, [1] * 10_001, View(media_type=MediaType.MP4))
     assert not workers._all
 
 

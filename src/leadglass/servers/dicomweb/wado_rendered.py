@@ -1,7 +1,7 @@
 """WADO-RS rendered images and thumbnails (PS3.18 §10.4.1.1.3 and .4)."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPMethod, HTTPStatus
 from typing import Final
 
@@ -12,7 +12,9 @@ from leadglass.errors import NotFound
 from leadglass.pixels.frames import Frames
 from leadglass.pixels.renderer import Renderer
 from leadglass.pixels.views import (
+    ANIMATIONS,
     FUNCTIONS,
+    PICTURES,
     QUALITY_DEFAULT,
     MediaType,
     Region,
@@ -39,17 +41,18 @@ THUMBNAIL_SIDE: Final = 128  # pixels; what a list of series shows
 # Instances of a study that are tried until one has an image: reports and the like
 # come in tens.
 _TRIED_MAX: Final = 50
+# Films are of instances and of frames, not of a study's first image.
 _LEVELS: Final = (
-    (STUDY, "the first image of a study"),
-    (SERIES, "the first image of a series"),
-    (INSTANCE, "an instance"),
-    (INSTANCE + "/frames/{frames}", "frames"),
+    (STUDY, "the first image of a study", PICTURES),
+    (SERIES, "the first image of a series", PICTURES),
+    (INSTANCE, "an instance", tuple(MediaType)),
+    (INSTANCE + "/frames/{frames}", "frames", tuple(MediaType)),
 )
 _NUMBER: Final = "-?[0-9]{1,9}"
 # §8.3.5.
 _PARAMETERS: Final = (
     Parameter("annotation", "What is burnt in", choices=("technique",)),
-    Parameter("quality", "Of JPEG, from 1 to 100", pattern="^[0-9]{1,3}$"),
+    Parameter("quality", "Of JPEG and MP4, from 1 to 100", pattern="^[0-9]{1,3}$"),
     Parameter(
         "viewport",
         "Width and height to fit into, and the region of the image",
@@ -82,17 +85,17 @@ class RetrieveRendered:
 
     def routes(self) -> Iterator[Route]:
         """Yield the routes."""
-        for path, which in _LEVELS:
-            for name, summary, handler in (
-                ("rendered", "Render", self.rendered),
-                ("thumbnail", "Render small", self.thumbnail),
+        for path, which, media in _LEVELS:
+            for name, summary, handler, forms in (
+                ("rendered", "Render", self.rendered, media),
+                ("thumbnail", "Render small", self.thumbnail, PICTURES),
             ):
                 yield Route(
                     method=HTTPMethod.GET,
                     template=f"{self.root}{path}/{name}",
                     access=Right.VIEW,
                     handler=handler,
-                    about=about(f"{summary} {which}", MediaType, _PARAMETERS),
+                    about=about(f"{summary} {which}", forms, _PARAMETERS),
                 )
 
     def rendered(self, call: Call) -> Answer:
@@ -104,19 +107,26 @@ class RetrieveRendered:
         return self._picture(call, (THUMBNAIL_SIDE, THUMBNAIL_SIDE))
 
     def _picture(self, call: Call, viewport: tuple[int, int] | None) -> Answer:
-        view = view_of(call.query, wishes(call), viewport)
+        wanted = wishes(call)
+        may_move = viewport is None and "instance" in call.path
+        forms = tuple(MediaType) if may_move else PICTURES
+        view = view_of(call.query, wanted, viewport, forms)
         asked = call.path.get("frames")
         numbers = None if asked is None else frame_numbers(asked)
         retrieval = begin(self.fetch, call, Right.VIEW, self.service)
-        tag = entity_tag(retrieval.locations, view, numbers)
+        # The forms in the order of the wishes decide with the image which it is.
+        tag = entity_tag(retrieval.locations, view, numbers, wanted)
         known = unchanged(retrieval, call, tag)
         if known is not None:
             return known
         with recorded(retrieval):
             location, count = _first_image(retrieval)
+            is_moving = count > 1 if numbers is None else len(numbers) > 1
+            if view.media_type is MediaType.MP4 and not is_moving:
+                view = replace(view, media_type=_form(wanted, PICTURES))
         if numbers is None:
-            is_moving = view.media_type is MediaType.GIF and "instance" in call.path
-            numbers = tuple(range(1, count + 1)) if is_moving else (1,)
+            is_animated = view.media_type in ANIMATIONS and "instance" in call.path
+            numbers = tuple(range(1, count + 1)) if is_animated else (1,)
         content = self._content(retrieval, location, numbers, view)
         return single(
             retrieval,
@@ -157,6 +167,7 @@ def view_of(
     query: Sequence[tuple[str, str]],
     wanted: Sequence[Wish],
     viewport: tuple[int, int] | None = None,
+    forms: Sequence[MediaType] = PICTURES,
 ) -> View:
     """Read how a picture should look (§8.3.5).
 
@@ -171,17 +182,7 @@ def view_of(
         raise _bad("a parameter is given twice")
     if not options.keys() <= _OPTIONS:
         raise _bad("a parameter is unknown")
-    media_type = next(
-        (
-            kind
-            for wish in wanted
-            for kind in MediaType
-            if wish.is_single and wish.takes(kind)
-        ),
-        None,
-    )
-    if media_type is None:
-        raise not_acceptable("there are " + ", ".join(MediaType))
+    media_type = _form(wanted, forms)
     region = None
     if "viewport" in options:
         viewport, region = _viewport(options["viewport"])
@@ -197,6 +198,20 @@ def view_of(
         region=region,
         has_overlays=_has_overlays(options.get("annotation", "")),
     )
+
+
+def _form(wanted: Sequence[Wish], offered: Sequence[MediaType]) -> MediaType:
+    """Return in which form a picture is wanted most, of those that there are.
+
+    Raises:
+        Problem: 406, in none of them.
+    """
+    for wish in wanted:
+        for form in offered:
+            if wish.is_single and wish.takes(form):
+                return form
+    told = "" if MediaType.MP4 in offered else "; films are of several frames"
+    raise not_acceptable("there are " + ", ".join(offered) + told)
 
 
 def _has_overlays(text: str) -> bool:

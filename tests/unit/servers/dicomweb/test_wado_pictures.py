@@ -157,6 +157,51 @@ def test_a_picture(archive: Running, accept: str, form: str) -> None:
     assert getattr(picture, "n_frames", 1) == (2 if form == "GIF" else 1)
 
 
+@pytest.mark.parametrize(
+    ("path", "accept", "form"),
+    [
+        ("/rendered", "video/mp4", "video/mp4"),
+        ("/rendered", "video/*", "video/mp4"),
+        ("/frames/1,2/rendered", "video/mp4", "video/mp4"),
+        ("/rendered", "video/mp4;q=0.1, image/png", "image/png"),
+        ("/frames/2/rendered", "video/mp4, image/png;q=0.1", "image/png"),
+        ("/thumbnail", "video/mp4, image/png;q=0.1", "image/png"),
+        ("/frames/2/rendered", "video/mp4", None),
+        ("/thumbnail", "video/mp4", None),
+    ],
+)
+def test_a_film(archive: Running, path: str, accept: str, form: str | None) -> None:
+    found, _ = read("SC_rgb_rle_2frame.dcm")
+    response = ask(archive, path_of(found) + path, accept=accept)
+    if form is None:
+        assert response.status_code == 406
+        assert "films are of several frames" in response.json()["detail"]
+        return
+    assert response.status_code == 200, response.text
+    assert response.headers["content-type"] == form
+    assert (response.content[4:8] == b"ftyp") is (form == "video/mp4")
+    tag = {"If-None-Match": response.headers["etag"]}
+    again = ask(archive, path_of(found) + path, accept=accept, **tag)
+    assert again.status_code == 304
+
+
+def test_no_film_of_a_study_or_a_series(archive: Running) -> None:
+    found, _ = read("SC_rgb_rle_2frame.dcm")
+    for each in ("/series", "/instances"):
+        path = path_of(found).split(each)[0] + "/rendered"
+        assert ask(archive, path, accept="video/mp4").status_code == 406
+        both = ask(archive, path, accept="video/mp4, image/jpeg;q=0.5")
+        assert both.headers["content-type"] == "image/jpeg"
+
+
+def test_a_film_by_uri(archive: Running) -> None:
+    found, _ = read("SC_rgb_rle_2frame.dcm")
+    film = uri(archive, found, contentType="video/mp4")
+    assert film.headers["content-type"] == "video/mp4"
+    frame = uri(archive, found, contentType="video/mp4", frameNumber="1")
+    assert frame.status_code == 406
+
+
 def test_pictures_at_all_levels(archive: Running) -> None:
     found, _ = read("MR_small.dcm")
     path = path_of(found)
