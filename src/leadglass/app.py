@@ -60,6 +60,7 @@ from leadglass.archive.recovery import Recovered, recover
 from leadglass.archive.register import Registrar
 from leadglass.archive.rulebook import RuleBook
 from leadglass.archive.verify import Verify
+from leadglass.archive.viewing import Viewings
 from leadglass.archive.visit import Visits
 from leadglass.audit.builders import Events, Service
 from leadglass.audit.builders import Node as NodeName
@@ -362,6 +363,7 @@ class Node:
         self.ingest = Ingest(parts)
         self.find = Find(parts, config.find.result_count_max)
         self.fetch = Fetch(parts)
+        self.viewings = self._later(Viewings(parts, self.fetch))
         self.erase = Erase(parts)
         self.verify = Verify(parts)
         self.rebuild = Rebuild(parts)
@@ -609,6 +611,7 @@ def _serve(
         if postman is not None:
             stack.callback(postman.stop)
         # Undone in reverse: HTTPS ends, then DIMSE, then what tells of both.
+        stack.callback(node.viewings.close)
         stack.callback(jobs.stop)
         stack.callback(server.stop)
         dimse = server.listen_tls((str(config.listen.host), config.listen.port))
@@ -727,12 +730,12 @@ def web_routes(
     visits = Visits(node.parts, node.sessions, knocks)
     services = (
         *Search(node.find).routes(),
-        *Retrieve(node.fetch, transcoder).routes(),
-        *RetrieveFrames(node.fetch, renderer).routes(),
-        *RetrieveRendered(node.fetch, renderer).routes(),
+        *Retrieve(node.viewings, transcoder).routes(),
+        *RetrieveFrames(node.viewings, renderer).routes(),
+        *RetrieveRendered(node.viewings, renderer).routes(),
         *Uri(
-            Retrieve(node.fetch, transcoder, service=Service.WADO_URI),
-            RetrieveRendered(node.fetch, renderer, service=Service.WADO_URI),
+            Retrieve(node.viewings, transcoder, service=Service.WADO_URI),
+            RetrieveRendered(node.viewings, renderer, service=Service.WADO_URI),
         ).routes(),
         *Store(node.ingest, bodies, node.config.https.stored_bytes_max).routes(),
         *Delete(node.erase, visits).routes(),
@@ -817,6 +820,7 @@ class Jobs:
             _Job(settings.reload_interval_s, self._reload_rules),
             _Job(settings.reload_interval_s, doorkeeper.knocks.tell),
             _Job(settings.reload_interval_s, node.emergencies.expire),
+            _Job(settings.reload_interval_s, node.viewings.end),
             _Job(settings.sweep_interval_s, node.recover),
             _Job(settings.expiry_interval_s, self._expire),
         )

@@ -4,18 +4,20 @@ The peer hears one answer for all reasons; the record hears the exact one, as at
 door of devices (see ``doors``).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Final
 
 from leadglass.access.networks import Address
 from leadglass.archive.caller import Caller
 from leadglass.archive.doors import Knocks
 from leadglass.archive.parts import Parts
+from leadglass.archive.remembered import Remembered
 from leadglass.audit.accounts import AccountEvents
 from leadglass.audit.builders import Actor
 from leadglass.database.engine import Transaction
-from leadglass.errors import Refused
+from leadglass.errors import NotFound, Refused
 from leadglass.identity.tokens.token import Token
 from leadglass.identity.tokens.tokens import Tokens, is_due
 
@@ -37,6 +39,10 @@ class Bearer:
     parts: Parts
     tokens: Tokens
     knocks: Knocks
+    _known: Remembered[Token] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_known", Remembered(self.parts.database))
 
     def __call__(self, secret: bytes, address: Address, channel: str) -> Caller:
         """Return which program this is.
@@ -55,11 +61,11 @@ class Bearer:
         """
         now = datetime.now(UTC)
         text = secret.decode("ascii", errors="replace")
-        with self.parts.database.read() as connection:
-            token = self.tokens.find(connection, text)
-        if token is None:
+        try:
+            token = self._known.get(sha256(secret).digest(), lambda: self._find(text))
+        except NotFound:
             self.knocks.count(address, "no such token")
-            raise Refused("not proven")
+            raise Refused("not proven") from None
         reason = token.refusal(address, now)
         actor = Actor(token.subject.name, str(address), channel=channel, kind=_KIND)
         if reason is not None:
@@ -69,6 +75,13 @@ class Bearer:
         if is_due(token, now):
             self._record_use(token, actor, now)
         return Caller(subject=token.subject, address=address, channel=channel)
+
+    def _find(self, text: str) -> Token:
+        with self.parts.database.read() as connection:
+            token = self.tokens.find(connection, text)
+        if token is None:
+            raise NotFound("no such token")
+        return token
 
     @property
     def _events(self) -> AccountEvents:

@@ -1,11 +1,11 @@
 """What people and programs may do now: their roles, their scopes, broken glass.
 
-Read from the database at each decision, in one snapshot: who is disabled, narrowed or
-revoked has lost it at the next request, in every process.
+Of the database as it is at each decision: who is disabled, narrowed or revoked has
+lost it at the next request, in every process.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection
@@ -15,6 +15,7 @@ from leadglass.access.policy import Kind, Rule, Subject
 from leadglass.access.roles import HOUSE_NETWORKS, rules_of_person, rules_of_program
 from leadglass.access.scopes import EVERYTHING, Scope
 from leadglass.archive.emergency import emergency_rules
+from leadglass.archive.remembered import Remembered
 from leadglass.database.engine import Database
 from leadglass.errors import NotFound
 from leadglass.identity.people.user import User
@@ -40,6 +41,10 @@ class PeopleRules:
     scopes: PersonScopes
     tokens: Tokens
     networks: tuple[Network, ...] = HOUSE_NETWORKS
+    _known: Remembered[tuple[tuple[Rule, ...], tuple[Rule, ...]]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_known", Remembered(self.database))
 
     def __call__(self, subject: Subject) -> tuple[Rule, ...]:
         """Return the rules of a subject; none of whoever is neither.
@@ -56,6 +61,9 @@ class PeopleRules:
 
         Raises: As a call.
         """
+        return self._known.get(subject, lambda: self._apart(subject))
+
+    def _apart(self, subject: Subject) -> tuple[tuple[Rule, ...], tuple[Rule, ...]]:
         now = datetime.now(UTC)
         with self.database.read() as connection:
             try:

@@ -296,9 +296,10 @@ class Database:
         with self._watching, _translating():
             if self._watcher is None:
                 raise Unavailable("database: closed")
-            with self._watcher.begin():
-                row = self._watcher.exec_driver_sql("PRAGMA data_version").one()
-                return int(row[0])
+            # Past SQLAlchemy: each request asks, and there is no transaction to it.
+            cursor = self._watcher.connection.cursor()
+            row = cursor.execute("PRAGMA data_version").fetchone()
+            return int(row[0])
 
     def verify(self) -> None:
         """Check the seal of every page and the order within; reads the whole file.

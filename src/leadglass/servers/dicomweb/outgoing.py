@@ -5,12 +5,13 @@ import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Final, Self
 
 from leadglass.access.rights import Right
-from leadglass.archive.fetch import Fetch, InstanceLocation, Retrieval, Selection
+from leadglass.archive.fetch import InstanceLocation, Retrieval, Selection
+from leadglass.archive.viewing import Viewings
 from leadglass.audit.builders import Service
 from leadglass.dicom.attributes import Level
 from leadglass.errors import BadData, NotFound
@@ -24,6 +25,9 @@ ANYTHING: Final = "*/*"
 _WISHES_MAX: Final = 64
 _UID = re.compile(r"[0-9.]{1,64}", re.ASCII)
 _TAG_HEX_DIGITS: Final = 40  # of an ETag: enough that no two are alike
+# An answer of so many bytes of content is made in one go: a frame of a CT, of an MR.
+# Each way from a thread to the event loop and back would cost more than the bytes.
+AT_ONCE_BYTES_MAX: Final = 1 << 20
 
 
 _ACCEPT: Final = Parameter("accept", "Media types, in place of the header")
@@ -131,7 +135,7 @@ def selection_of(path: Mapping[str, str]) -> Selection:
 
 
 def begin(
-    fetch: Fetch, call: Call, right: Right, service: Service = Service.WADO_RS
+    viewings: Viewings, call: Call, right: Right, service: Service = Service.WADO_RS
 ) -> Retrieval:
     """Find what a path names and record that it is about to leave.
 
@@ -139,9 +143,9 @@ def begin(
 
     Raises:
         NotFound: Nothing is there for this caller.
-        Refused, Unavailable: From ``Fetch.begin``.
+        Refused, Unavailable: From ``Viewings.begin``.
     """
-    retrieval = fetch.begin(call.caller, right, selection_of(call.path), service)
+    retrieval = viewings.begin(call.caller, right, selection_of(call.path), service)
     if not retrieval.locations:
         raise NotFound("no such resource")
     return retrieval
@@ -233,6 +237,12 @@ def single(  # noqa: PLR0913  # what leaves, and how it is told
     """Answer with one content of one instance: ``about``, or the only one."""
     body = Begun(_content(retrieval, content, about or retrieval.locations[0]))
     return Answer(status, media_type, body, headers or {}, length_bytes)
+
+
+def at_once(answer: Answer) -> Answer:
+    """Make an answer whole now; for such as are known to be short."""
+    assert not isinstance(answer.body, bytes)  # it would be whole already
+    return replace(answer, body=b"".join(answer.body))
 
 
 def _content(

@@ -11,8 +11,9 @@ from http import HTTPMethod, HTTPStatus
 from typing import Final
 
 from leadglass.access.rights import Right
-from leadglass.archive.fetch import Fetch, InstanceLocation, Retrieval
+from leadglass.archive.fetch import InstanceLocation, Retrieval
 from leadglass.archive.metadata import Metadata, bulk_url, events, length_of, plain
+from leadglass.archive.viewing import Viewings
 from leadglass.audit.builders import Service
 from leadglass.dicom.model.sources import Source, pieces
 from leadglass.dicom.model.values import WORD_BYTES, swapped
@@ -59,13 +60,13 @@ class Retrieve:
     """Answers what asks for stored instances.
 
     Attributes:
-        fetch: The use case.
+        viewings: The use case.
         transcoder: For other transfer syntaxes.
         root: Path of the service.
         service: By which name it stands on the record.
     """
 
-    fetch: Fetch
+    viewings: Viewings
     transcoder: Transcoder
     root: str = "/dicom-web"
     service: Service = Service.WADO_RS
@@ -131,7 +132,7 @@ class Retrieve:
         syntaxes = frozenset(each.syntax for each in wanted)
         if not syntaxes:
             raise not_acceptable(f"there is {DICOM}, in multipart/related")
-        retrieval = begin(self.fetch, call, Right.GET, self.service)
+        retrieval = begin(self.viewings, call, Right.GET, self.service)
         targets = {
             each.instance_uid: _target(each, syntaxes) for each in retrieval.locations
         }
@@ -185,7 +186,7 @@ class Retrieve:
         """Answer with all but the bulk data, in JSON or XML."""
         accepts = [value for name, value in call.query if name == "accept"]
         form = choose(accepts or call.headers.getlist("accept"))
-        retrieval = begin(self.fetch, call, Right.VIEW, self.service)
+        retrieval = begin(self.viewings, call, Right.VIEW, self.service)
         base = call.base + self.root
         tag = entity_tag(retrieval.locations, form.value, base)
         known = unchanged(retrieval, call, tag)
@@ -206,7 +207,7 @@ class Retrieve:
 
         separator = b"["
         try:
-            found = Metadata(self.fetch.parts).json(retrieval, address)
+            found = Metadata(self.viewings.parts).json(retrieval, address)
             for location, content in found:
                 yield separator + next(content, b"")
                 yield from content
@@ -226,7 +227,7 @@ class Retrieve:
         wanted = [each for each in wishes(call) if each.takes(OCTETS)]
         if not wanted:
             raise not_acceptable(f"there is {OCTETS}")
-        retrieval = begin(self.fetch, call, Right.VIEW, self.service)
+        retrieval = begin(self.viewings, call, Right.VIEW, self.service)
         (location,) = retrieval.locations
         tag = entity_tag(retrieval.locations, name)
         with recorded(retrieval):

@@ -2,7 +2,8 @@
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from http import HTTPMethod, HTTPStatus
 from threading import Lock
@@ -10,16 +11,19 @@ from types import MappingProxyType
 from typing import Final
 
 from leadglass.access.rights import Right
-from leadglass.archive.fetch import Fetch, InstanceLocation, Retrieval, Stored
+from leadglass.archive.fetch import InstanceLocation, Stored
+from leadglass.archive.viewing import Viewings
 from leadglass.dicom.transfer_syntaxes import EXPLICIT_VR_LE, RLE_LOSSLESS
 from leadglass.dicom.uids import UID
 from leadglass.pixels.frames import Frames, Layout
 from leadglass.pixels.renderer import Renderer
 from leadglass.servers.dicomweb.outgoing import (
+    AT_ONCE_BYTES_MAX,
     MULTIPART,
     Part,
     Wish,
     about,
+    at_once,
     begin,
     entity_tag,
     not_acceptable,
@@ -86,13 +90,13 @@ class RetrieveFrames:
     """Answers what asks for frames.
 
     Attributes:
-        fetch: The use case.
+        viewings: The use case.
         renderer: Decodes, in processes of its own.
         root: Path of the service.
         layouts: Where frames are.
     """
 
-    fetch: Fetch
+    viewings: Viewings
     renderer: Renderer
     root: str = "/dicom-web"
     layouts: Layouts = field(default_factory=Layouts)
@@ -114,53 +118,47 @@ class RetrieveFrames:
         """Answer with frames in the order that they are asked for."""
         numbers = frame_numbers(call.path["frames"])
         wanted = wishes(call)
-        retrieval = begin(self.fetch, call, Right.VIEW)
+        retrieval = begin(self.viewings, call, Right.VIEW)
         (location,) = retrieval.locations
-        with recorded(retrieval):
-            wish, media_type, syntax = _form(wanted, UID(location.transfer_syntax_uid))
-            with retrieval.open(location) as stored:
+        with ExitStack() as stack:
+            with recorded(retrieval):
+                wish, media_type, syntax = _form(
+                    wanted, UID(location.transfer_syntax_uid)
+                )
+                stored = stack.enter_context(retrieval.open(location))
                 found = self._frames_of(stored, location)
-                for number in numbers:
-                    found.place(number)  # all are there, before the first leaves
-        tag = entity_tag(retrieval.locations, numbers, syntax)
-        known = unchanged(retrieval, call, tag)
-        if known is not None:
-            return known
+                # All are there, before the first leaves.
+                length = sum(found.place(number).length for number in numbers)
+            tag = entity_tag(retrieval.locations, numbers, syntax)
+            known = unchanged(retrieval, call, tag)
+            if known is not None:
+                return known
+            asked = _Asked(
+                found,
+                numbers,
+                is_stored=media_type != OCTETS or syntax != EXPLICIT_VR_LE,
+                close=stack.pop_all().close,
+            )
         headers = {"etag": tag}
         typed = f"{media_type}; transfer-syntax={syntax}"
-        is_stored = media_type != OCTETS or syntax != EXPLICIT_VR_LE
         if wish.is_single and not wish.is_multipart and len(numbers) == 1:
-            content = self._content(retrieval, location, numbers, is_stored=is_stored)
-            return single(retrieval, typed, content, headers=headers)
-        parts = self._parts(retrieval, location, numbers, typed, is_stored=is_stored)
-        return several(retrieval, media_type, parts, headers=headers)
+            content = self._content(asked)
+            answer = single(retrieval, typed, content, headers=headers)
+        else:
+            parts = self._parts(asked, location, typed)
+            answer = several(retrieval, media_type, parts, headers=headers)
+        return at_once(answer) if length <= AT_ONCE_BYTES_MAX else answer
 
     def _parts(
-        self,
-        retrieval: Retrieval,
-        location: InstanceLocation,
-        numbers: Sequence[int],
-        typed: str,
-        *,
-        is_stored: bool,
+        self, asked: "_Asked", location: InstanceLocation, typed: str
     ) -> Iterator[Part]:
-        with retrieval.open(location) as stored:
-            found = self._frames_of(stored, location)
-            for number in numbers:
-                content = self._frame(found, number, is_stored=is_stored)
-                yield location, {"Content-Type": typed}, content
+        with closing(asked):
+            for number in asked.numbers:
+                yield location, {"Content-Type": typed}, self._frame(asked, number)
 
-    def _content(
-        self,
-        retrieval: Retrieval,
-        location: InstanceLocation,
-        numbers: Sequence[int],
-        *,
-        is_stored: bool,
-    ) -> Iterator[bytes]:
-        with retrieval.open(location) as stored:
-            found = self._frames_of(stored, location)
-            yield from self._frame(found, numbers[0], is_stored=is_stored)
+    def _content(self, asked: "_Asked") -> Iterator[bytes]:
+        with closing(asked):
+            yield from self._frame(asked, asked.numbers[0])
 
     def _frames_of(self, stored: Stored, location: InstanceLocation) -> Frames:
         """Return the frames of an instance; where they are is looked for once.
@@ -177,9 +175,8 @@ class RetrieveFrames:
             self.layouts.put(location.blob, found.layout)
         return found
 
-    def _frame(
-        self, frames: Frames, number: int, *, is_stored: bool
-    ) -> Iterator[bytes]:
+    def _frame(self, asked: "_Asked", number: int) -> Iterator[bytes]:
+        frames = asked.frames
         layout, place = frames.layout, frames.place(number)
         is_plain = (
             not layout.is_encapsulated
@@ -187,10 +184,20 @@ class RetrieveFrames:
             and not place.bit
             and layout.image.bits_allocated > 1
         )
-        if is_stored or is_plain:
+        if asked.is_stored or is_plain:
             yield from frames.chunks(place)
         else:
             yield self.renderer.decode(frames, number).samples
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Frames of one instance on their way out; closes what they are read from."""
+
+    frames: Frames
+    numbers: tuple[int, ...]
+    is_stored: bool
+    close: Callable[[], None]
 
 
 def frame_numbers(text: str) -> tuple[int, ...]:

@@ -65,7 +65,7 @@ def archive(node: Node, enrol: Enrol, store: Store) -> Iterator[Running]:
     }
     subjects[BLIND] = enrol("blind", "store").subject
     with Transcoder() as transcoder:
-        table = tuple(Retrieve(node.fetch, transcoder).routes())
+        table = tuple(Retrieve(node.viewings, transcoder).routes())
         with listening(node.authority, table, door=node.parts.require) as running:
             for token, subject in subjects.items():
                 running.known[Proof.BEARER].add(token.encode(), subject)

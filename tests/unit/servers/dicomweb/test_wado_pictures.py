@@ -72,12 +72,12 @@ def archive(node: Node, enrol: Enrol) -> Iterator[Running]:
     with Transcoder() as transcoder:
         renderer = Renderer(transcoder)
         table = (
-            *Retrieve(node.fetch, transcoder).routes(),
-            *RetrieveFrames(node.fetch, renderer).routes(),
-            *RetrieveRendered(node.fetch, renderer).routes(),
+            *Retrieve(node.viewings, transcoder).routes(),
+            *RetrieveFrames(node.viewings, renderer).routes(),
+            *RetrieveRendered(node.viewings, renderer).routes(),
             *Uri(
-                Retrieve(node.fetch, transcoder, service=Service.WADO_URI),
-                RetrieveRendered(node.fetch, renderer, service=Service.WADO_URI),
+                Retrieve(node.viewings, transcoder, service=Service.WADO_URI),
+                RetrieveRendered(node.viewings, renderer, service=Service.WADO_URI),
             ).routes(),
         )
         with listening(node.authority, table, door=node.parts.require) as running:
