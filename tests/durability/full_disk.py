@@ -22,6 +22,7 @@ FREE_BYTES_MIN = 64 * MiB
 OUT_OF_RESOURCES = 0xA700
 # Records that a log file takes in its present length, at most.
 ECHOES_MAX = 20_000
+READINGS_MAX = 100
 PIECE = bytes(MiB)
 
 
@@ -50,7 +51,19 @@ class Ballast:
 
 
 def vault(node: RunningNode) -> set[str]:
-    """Return every file of the vault that takes space."""
+    """Return every file of the vault that takes space.
+
+    A blob that is moved to its folder meanwhile can be missed: so it is read until
+    two readings are alike.
+    """
+    readings = [_reading(node), _reading(node)]
+    while readings[-1] != readings[-2]:
+        assert len(readings) < READINGS_MAX
+        readings.append(_reading(node))
+    return readings[-1]
+
+
+def _reading(node: RunningNode) -> set[str]:
     return {
         each.name
         for each in (node.home / "vault").rglob("*")

@@ -352,6 +352,7 @@ INTERRUPTED = """
 import os, signal, sys, threading
 from pathlib import Path
 from leadglass.database.engine import Database
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background job
 database = Database.open(Path(sys.argv[1]), bytes(range(32)), create=True)
 holds, goes_on = threading.Event(), threading.Event()
 other = threading.Thread(
