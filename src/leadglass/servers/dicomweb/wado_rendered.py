@@ -6,7 +6,8 @@ from http import HTTPMethod, HTTPStatus
 from typing import Final
 
 from leadglass.access.rights import Right
-from leadglass.archive.fetch import Fetch, InstanceLocation, Retrieval
+from leadglass.archive.fetch import InstanceLocation, Retrieval
+from leadglass.archive.viewing import Viewings
 from leadglass.audit.builders import Service
 from leadglass.errors import NotFound
 from leadglass.pixels.frames import Frames
@@ -72,13 +73,13 @@ class RetrieveRendered:
     """Answers what asks for pictures; of a study or a series, of its first image.
 
     Attributes:
-        fetch: The use case.
+        viewings: The use case.
         renderer: Renders, in processes of its own.
         root: Path of the service.
         service: By which name it stands on the record.
     """
 
-    fetch: Fetch
+    viewings: Viewings
     renderer: Renderer
     root: str = "/dicom-web"
     service: Service = Service.WADO_RS
@@ -113,7 +114,7 @@ class RetrieveRendered:
         view = view_of(call.query, wanted, viewport, forms)
         asked = call.path.get("frames")
         numbers = None if asked is None else frame_numbers(asked)
-        retrieval = begin(self.fetch, call, Right.VIEW, self.service)
+        retrieval = begin(self.viewings, call, Right.VIEW, self.service)
         # The forms in the order of the wishes decide with the image which it is.
         tag = entity_tag(retrieval.locations, view, numbers, wanted)
         known = unchanged(retrieval, call, tag)
