@@ -64,6 +64,7 @@ class _Viewing:
     locations: dict[str, InstanceLocation] = field(default_factory=dict)
     studies: dict[str, Study] = field(default_factory=dict)
     recorded: set[str] = field(default_factory=set)
+    is_recorded: bool = False  # all of ``locations``
     sent: dict[str, InstanceLocation] = field(default_factory=dict)
     requests: int = 0
     failures: int = 0
@@ -185,9 +186,9 @@ class Viewings:
         found = known.get(selection.instance_uids[0])
         if found is None or len(known) > _INSTANCES_MAX:
             return None
-        news = [each for uid, each in known.items() if uid not in viewing.recorded]
-        if news:
+        if not viewing.is_recorded:
             parts = self.parts
+            news = [each for uid, each in known.items() if uid not in viewing.recorded]
             parts.record(
                 *parts.events.begin_transferring(
                     parts.actor(viewing.caller),
@@ -195,7 +196,8 @@ class Viewings:
                     service=viewing.service,
                 )
             )
-            viewing.recorded.update(each.instance_uid for each in news)
+            viewing.recorded.update(known)
+            viewing.is_recorded = True
         return found
 
     def _stands(self, viewing: _Viewing, scopes: tuple[Scope, ...]) -> bool:
@@ -226,6 +228,7 @@ class Viewings:
             viewing.studies = studies_of(parts.index, connection, uids, scopes)
         viewing.locations, viewing.scopes = found, scopes
         viewing.looked_up_s, viewing.version = now_s, version
+        viewing.is_recorded = viewing.recorded.issuperset(found)
 
     # ── their end ────────────────────────────────────────────────────────────
 
