@@ -96,6 +96,7 @@ from leadglass.servers.dicomweb.qido import Search
 from leadglass.servers.dicomweb.storing import Store
 from leadglass.servers.dicomweb.table import table
 from leadglass.servers.dicomweb.wado import Retrieve
+from leadglass.servers.dicomweb.wado_bulk import RetrieveBulk
 from leadglass.servers.dicomweb.wado_frames import RetrieveFrames
 from leadglass.servers.dicomweb.wado_rendered import RetrieveRendered
 from leadglass.servers.dicomweb.wado_uri import Uri
@@ -731,6 +732,7 @@ def web_routes(
     services = (
         *Search(node.find).routes(),
         *Retrieve(node.viewings, transcoder).routes(),
+        *RetrieveBulk(node.viewings, renderer).routes(),
         *RetrieveFrames(node.viewings, renderer).routes(),
         *RetrieveRendered(node.viewings, renderer).routes(),
         *Uri(

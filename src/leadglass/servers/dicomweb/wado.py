@@ -1,10 +1,9 @@
-"""WADO-RS (PS3.18 §10.4): instances, their metadata and their bulk data.
+"""WADO-RS (PS3.18 §10.4): instances and their metadata.
 
 Instances leave as they are stored, unless a client asks for another transfer syntax
 and says which; the only other one there is is Explicit VR Little Endian.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPMethod, HTTPStatus
@@ -12,17 +11,13 @@ from typing import Final
 
 from leadglass.access.rights import Right
 from leadglass.archive.fetch import InstanceLocation, Retrieval
-from leadglass.archive.metadata import Metadata, bulk_url, events, length_of, plain
+from leadglass.archive.metadata import Metadata, bulk_url, events
 from leadglass.archive.viewing import Viewings
 from leadglass.audit.builders import Service
-from leadglass.dicom.model.sources import Source, pieces
-from leadglass.dicom.model.values import WORD_BYTES, swapped
-from leadglass.dicom.model.walk import Value, locate
 from leadglass.dicom.model.xml import xml_pieces
 from leadglass.dicom.part10 import FileMeta, encode_part10_header
 from leadglass.dicom.transfer_syntaxes import EXPLICIT_VR_LE
 from leadglass.dicom.uids import UID
-from leadglass.errors import NotFound
 from leadglass.pixels.transcode import DECODABLE, Transcoder
 from leadglass.servers.dicomweb.outgoing import (
     MULTIPART,
@@ -32,7 +27,6 @@ from leadglass.servers.dicomweb.outgoing import (
     begin,
     entity_tag,
     not_acceptable,
-    recorded,
     several,
     single,
     unchanged,
@@ -40,7 +34,7 @@ from leadglass.servers.dicomweb.outgoing import (
     wishes,
 )
 from leadglass.servers.dicomweb.respond import FORMS, JSON, XML, Form, choose
-from leadglass.servers.http.answers import Answer, Problem
+from leadglass.servers.http.answers import Answer
 from leadglass.servers.http.routes import About, Call, Handler, Route
 
 DICOM: Final = "application/dicom"
@@ -48,11 +42,6 @@ OCTETS: Final = "application/octet-stream"
 STUDY: Final = "/studies/{study}"
 SERIES: Final = STUDY + "/series/{series}"
 INSTANCE: Final = SERIES + "/instances/{instance}"
-
-_RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})", re.ASCII)
-_BULK_NAME = re.compile(r"[0-9A-F]{8}(\.[0-9]{1,9}\.[0-9A-F]{8}){0,32}", re.ASCII)
-# Pieces of a bulk value are whole words of any size, so that each can be turned round.
-_WORDS_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +61,7 @@ class Retrieve:
     service: Service = Service.WADO_RS
 
     def routes(self) -> Iterator[Route]:
-        """Yield the routes of §10.4.1.1.1 and §10.4.1.1.2, and that of bulk data."""
+        """Yield the routes of §10.4.1.1.1 and §10.4.1.1.2."""
         levels = (
             (STUDY, "of a study"),
             (SERIES, "of a series"),
@@ -95,19 +84,6 @@ class Retrieve:
                 self.metadata,
                 about(f"Retrieve metadata {which}", FORMS),
             )
-        yield self._route(
-            INSTANCE + "/bulkdata/{bulk}",
-            Right.VIEW,
-            self.bulk_data,
-            about(
-                "Retrieve one value, or a range of its bytes",
-                (MULTIPART, OCTETS),
-                statuses=(
-                    HTTPStatus.PARTIAL_CONTENT,
-                    HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
-                ),
-            ),
-        )
 
     def _route(
         self, template: str, access: Right, handler: Handler, told: About
@@ -217,42 +193,6 @@ class Retrieve:
         finally:
             retrieval.finish()
 
-    # --- bulk data --------------------------------------------------------------------
-
-    def bulk_data(self, call: Call) -> Answer:
-        """Answer with one value, or a range of it (§10.4.1.1.5)."""
-        name = call.path["bulk"]
-        if not _BULK_NAME.fullmatch(name):
-            raise NotFound("no such resource")
-        wanted = [each for each in wishes(call) if each.takes(OCTETS)]
-        if not wanted:
-            raise not_acceptable(f"there is {OCTETS}")
-        retrieval = begin(self.viewings, call, Right.VIEW, self.service)
-        (location,) = retrieval.locations
-        tag = entity_tag(retrieval.locations, name)
-        with recorded(retrieval):
-            value = _located(retrieval, location, name.replace(".", "/"))
-            asked = _asked(call, value.length, tag)
-        known = unchanged(retrieval, call, tag)
-        if known is not None:
-            return known
-        headers = {"etag": tag, "accept-ranges": "bytes"}
-        if not wanted[0].is_single:
-            content = _bulk(retrieval, location, value, 0, value.length)
-            part = (location, {"Content-Type": OCTETS}, content)
-            return several(retrieval, OCTETS, iter((part,)), headers={"etag": tag})
-        first, end = asked or (0, value.length)
-        if asked is not None:
-            headers["content-range"] = f"bytes {first}-{end - 1}/{value.length}"
-        return single(
-            retrieval,
-            OCTETS,
-            _bulk(retrieval, location, value, first, end),
-            status=HTTPStatus.OK if asked is None else HTTPStatus.PARTIAL_CONTENT,
-            headers=headers,
-            length_bytes=end - first,
-        )
-
 
 def _target(location: InstanceLocation, syntaxes: frozenset[str]) -> UID | None:
     """Return the transfer syntax that an instance is given in; ``None``: in none."""
@@ -275,60 +215,3 @@ def _document(
     with retrieval.open(location) as stored:
         uri = bulk_url(url_of(base, location))
         yield from xml_pieces(events(stored, location), uri)
-
-
-def _located(retrieval: Retrieval, location: InstanceLocation, path: str) -> Value:
-    with retrieval.open(location) as stored:
-        source, syntax = plain(stored, location)
-        value = locate(source, syntax, length_of(stored, syntax), path)
-    # Fragments are no value: a client takes them as frames.
-    if value is None or value.raw is not None or value.is_encapsulated:
-        raise NotFound("no such resource")
-    return value
-
-
-def _bulk(
-    retrieval: Retrieval, location: InstanceLocation, value: Value, first: int, end: int
-) -> Iterator[bytes]:
-    """Yield a range of a value, little endian whatever it is stored in."""
-    with retrieval.open(location) as stored:
-        source, _ = plain(stored, location)
-        if value.is_little_endian:
-            yield from pieces(source, value.offset + first, end - first)
-        else:
-            yield from _turned(source, value, first, end)
-
-
-def _turned(source: Source, value: Value, first: int, end: int) -> Iterator[bytes]:
-    """Yield a range of big-endian words, turned round."""
-    word_bytes = WORD_BYTES.get(value.vr, 1)
-    for at in range(first - first % _WORDS_BYTES, end, _WORDS_BYTES):
-        count = min(_WORDS_BYTES, value.length - at)
-        words = swapped(source.read(value.offset + at, count), word_bytes)
-        yield words[max(first - at, 0) : end - at]
-
-
-def _asked(call: Call, length: int, tag: str) -> tuple[int, int] | None:
-    """Return the range that is asked for: its first byte and its end (RFC 9110 §14.2).
-
-    ``None`` for all of it: also when several ranges are asked for, or a range of
-    something that has changed since.
-
-    Raises:
-        Problem: 416, there is no such range.
-    """
-    found = _RANGE.fullmatch(call.headers.get("range", ""))
-    if found is None or call.headers.get("if-range", tag) != tag:
-        return None
-    first, last = found.groups()
-    if not first and not last:
-        return None
-    begins = int(first) if first else max(0, length - int(last))
-    ends = min(int(last) + 1, length) if first and last else length
-    if begins >= ends:
-        raise Problem(
-            HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
-            "there is no such range",
-            {"content-range": f"bytes */{length}"},
-        )
-    return begins, ends

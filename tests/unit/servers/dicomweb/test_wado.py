@@ -21,6 +21,7 @@ from leadglass.audit.codes import EventID
 from leadglass.dicom.uids import UID
 from leadglass.identity.tokens.token import NewToken
 from leadglass.index.tables import prepared
+from leadglass.pixels.renderer import Renderer
 from leadglass.pixels.transcode import Transcoder
 from leadglass.servers.dicomweb.multipart import (
     Begin,
@@ -29,6 +30,7 @@ from leadglass.servers.dicomweb.multipart import (
     MultipartReader,
 )
 from leadglass.servers.dicomweb.wado import Retrieve
+from leadglass.servers.dicomweb.wado_bulk import RetrieveBulk
 from leadglass.servers.http.authentication import Proof
 from tests.unit.servers.conftest import Enrol, Store
 from tests.unit.servers.http.rig import TOKEN, Running, listening
@@ -65,7 +67,10 @@ def archive(node: Node, enrol: Enrol, store: Store) -> Iterator[Running]:
     }
     subjects[BLIND] = enrol("blind", "store").subject
     with Transcoder() as transcoder:
-        table = tuple(Retrieve(node.viewings, transcoder).routes())
+        table = (
+            *Retrieve(node.viewings, transcoder).routes(),
+            *RetrieveBulk(node.viewings, Renderer(transcoder)).routes(),
+        )
         with listening(node.authority, table, door=node.parts.require) as running:
             for token, subject in subjects.items():
                 running.known[Proof.BEARER].add(token.encode(), subject)

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
+from pydicom.encaps import encapsulate
 
 from leadglass.access.policy import Kind, Subject
 from leadglass.app import Node
@@ -22,6 +23,7 @@ from leadglass.identity.tokens.token import NewToken
 from leadglass.pixels.renderer import Renderer
 from leadglass.pixels.transcode import Transcoder
 from leadglass.servers.dicomweb.wado import Retrieve
+from leadglass.servers.dicomweb.wado_bulk import RetrieveBulk
 from leadglass.servers.dicomweb.wado_frames import RetrieveFrames, frame_numbers
 from leadglass.servers.dicomweb.wado_rendered import RetrieveRendered
 from leadglass.servers.dicomweb.wado_uri import Uri
@@ -73,6 +75,7 @@ def archive(node: Node, enrol: Enrol) -> Iterator[Running]:
         renderer = Renderer(transcoder)
         table = (
             *Retrieve(node.viewings, transcoder).routes(),
+            *RetrieveBulk(node.viewings, renderer).routes(),
             *RetrieveFrames(node.viewings, renderer).routes(),
             *RetrieveRendered(node.viewings, renderer).routes(),
             *Uri(
@@ -112,6 +115,83 @@ def test_compressed_frames_are_decoded_or_given_as_they_are(archive: Running) ->
             "image/dicom-rle; transfer-syntax=1.2.840.10008.1.2.5"
         ] * 2
         assert all(data in found.PixelData for _, data in stored)
+
+
+def pixels_of(archive: Running, found: Dataset) -> str:
+    """Where the metadata says that the pixels are."""
+    (told,) = ask(archive, f"{path_of(found)}/metadata").json()
+    base = f"{archive.base}/dicom-web"
+    uri: str = told["7FE00010"]["BulkDataURI"]
+    return uri.removeprefix(base)
+
+
+def test_encapsulated_pixel_data_is_bulk_data(archive: Running) -> None:
+    found, _ = read("SC_rgb_rle_2frame.dcm")
+    path = pixels_of(archive, found)
+    frames = f"{path_of(found)}/frames/1-2"
+    for accept in (STORED, "image/dicom-rle", "*/*; transfer-syntax=*"):
+        stored = parts_of(ask(archive, path, accept=accept))
+        assert stored == parts_of(ask(archive, frames, accept=STORED))
+    decoded = b"".join(data for _, data in parts_of(ask(archive, frames)))
+    for accept in ("*/*", "application/octet-stream"):
+        whole = ask(archive, path, accept=accept)
+        assert whole.headers["content-type"] == (
+            "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1"
+        )
+        assert whole.content == decoded
+    octets = 'multipart/related; type="application/octet-stream"'
+    assert [data for _, data in parts_of(ask(archive, path, accept=octets))] == [
+        decoded
+    ]
+    tag = {"if_none_match": whole.headers["etag"]}
+    assert ask(archive, path, accept="*/*", **tag).status_code == 304
+    for accept in ("image/jls", "application/dicom", "image/jpeg", "text/html"):
+        assert ask(archive, path, accept=accept).status_code == 406
+    # A range is of bytes that lie there; of these it may be passed over (RFC 9110).
+    assert ask(archive, path, range="bytes=0-1").content == decoded
+
+
+def sent(node: Node, enrol: Enrol, found: Dataset) -> None:
+    """Store a data set, as a device does."""
+    file = io.BytesIO()
+    found.save_as(file, enforce_file_format=True)
+    raw = file.getvalue()
+    begins = META_BEGINS + int.from_bytes(raw[META_BEGINS - 4 : META_BEGINS], "little")
+    announced = Announced(
+        UID(found.SOPClassUID),
+        UID(found.SOPInstanceUID),
+        TRANSFER_SYNTAXES[UID(found.file_meta.TransferSyntaxUID)],
+    )
+    arrival = node.ingest.begin(enrol("camera", "store"), announced)
+    arrival.write(memoryview(raw[begins:]))
+    arrival.finish()
+    node.parts.intake.catch_up()
+
+
+def test_a_film_and_an_icon_are_bulk_data(
+    archive: Running, node: Node, enrol: Enrol
+) -> None:
+    found, _ = read("SC_rgb_rle_2frame.dcm")
+    found.SOPInstanceUID = "1.2.3.7"
+    found.file_meta.MediaStorageSOPInstanceUID = found.SOPInstanceUID
+    found.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.102"
+    found.PixelData = encapsulate([b"film", b"roll"], has_bot=False)
+    icon = Dataset()
+    icon.add_new("PixelData", "OB", encapsulate([b"icon" * 500]))
+    icon["PixelData"].is_undefined_length = True
+    found.IconImageSequence = [icon]
+    sent(node, enrol, found)
+    film = ask(archive, pixels_of(archive, found), accept="*/*")
+    assert film.headers["content-type"] == (
+        "video/mp4; transfer-syntax=1.2.840.10008.1.2.4.102"
+    )
+    assert film.content == b"filmroll"
+    path = f"{path_of(found)}/bulkdata/00880200.1.7FE00010"
+    assert ask(archive, path, accept="*/*").content == b"icon" * 500
+    # It is not said to be decoded when it is not.
+    decoded = ask(archive, path, accept="application/octet-stream")
+    assert decoded.status_code == 406
+    assert "transfer-syntax=*" in decoded.json()["detail"]
 
 
 @pytest.mark.parametrize(
