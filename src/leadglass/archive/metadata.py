@@ -5,7 +5,6 @@ that go in the same transaction; see ``index.prepared``.
 """
 
 import logging
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -61,21 +60,20 @@ class Metadata:
             made: list[tuple[InstanceLocation, bytes]] = []
             try:
                 for location in batch:
-                    packed = known.get(location.instance_uid)
-                    body = None if packed is None else zlib.decompress(packed)
+                    body = known.get(location.instance_uid)
                     if body is None:
-                        body = self._made(retrieval, location)
+                        body = self.made(retrieval, location)
                         if body is not None:
-                            made.append((location, zlib.compress(body)))
+                            made.append((location, body))
                     url = address(location)
                     if body is None:
                         yield location, _streamed(retrieval, location, url)
                     else:
                         yield location, iter((_addressed(body, url),))
             finally:
-                self._keep(made)
+                self.keep(made)
 
-    def _made(self, retrieval: Retrieval, location: InstanceLocation) -> bytes | None:
+    def made(self, retrieval: Retrieval, location: InstanceLocation) -> bytes | None:
         """Read an instance's file; ``None``: its metadata is too long to keep."""
         body = bytearray()
         with retrieval.open(location) as stored:
@@ -85,7 +83,7 @@ class Metadata:
                     return None
         return bytes(body)
 
-    def _keep(self, made: list[tuple[InstanceLocation, bytes]]) -> None:
+    def keep(self, made: list[tuple[InstanceLocation, bytes]]) -> None:
         """Keep what was read, if that can be; the next one reads it again if not."""
 
         def work(tx: Transaction) -> None:

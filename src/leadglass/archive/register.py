@@ -1,14 +1,20 @@
-"""Changing the register of devices: the change and its record, together or not."""
+"""Changing the register of devices: the change and its record, together or not.
+
+What an expectation of the rule file forbids is refused by its name, as with accounts;
+taking away (revoke) never is: who must go goes.
+"""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from leadglass.access.policy import Rule
 from leadglass.access.rights import Right
 from leadglass.archive.caller import Caller
 from leadglass.archive.parts import Parts
 from leadglass.audit.builders import DeviceChange
 from leadglass.database.engine import Transaction
+from leadglass.identity.admission import rules_of
 from leadglass.identity.authority import (
     Authority,
     Issued,
@@ -43,17 +49,20 @@ class Registrar:
 
         Raises:
             Refused: ``caller`` may not.
-            Misconfigured: The name is in use, or the folder cannot be used.
+            Misconfigured: The name is in use, the folder cannot be used, or an
+                expectation forbids it.
         """
         self.parts.require(caller, Right.ADMINISTER, "enrol a device")
         if device.has_tls:
             check_credentials_folder(folder)
             issued = self._issue(device.name, request)
             device = replace(device, certificate=issued.certificate)
+            self._keep(device)  # before anybody has a key for it
             write_credentials(folder, issued)
         actor = self.parts.actor(caller)
 
         def work(tx: Transaction) -> None:
+            self._keep(device)
             self.devices.enrol(tx, device)
             event = self.parts.events.device_enrolled(actor, _change(device))
             self.parts.audit.append(tx, event)
@@ -67,13 +76,16 @@ class Registrar:
         Raises:
             Refused: ``caller`` may not.
             NotFound: No such device.
-            Misconfigured: It is revoked, or clashes with another.
+            Misconfigured: It is revoked, clashes with another, or an expectation
+                forbids it.
         """
         self.parts.require(caller, Right.ADMINISTER, "change a device")
         actor = self.parts.actor(caller)
 
         def work(tx: Transaction) -> Device:
+            old = self.devices.get(tx.connection, device.name)
             changed = self.devices.change(tx, device)
+            self._keep(changed, rules_of(old))
             event = self.parts.events.device_changed(actor, _change(changed))
             self.parts.audit.append(tx, event)
             return changed
@@ -88,7 +100,8 @@ class Registrar:
         Raises:
             Refused: ``caller`` may not.
             NotFound: No such device.
-            Misconfigured: It is revoked, has no TLS, or the folder cannot be used.
+            Misconfigured: It is revoked, has no TLS, the folder cannot be used, or an
+                expectation forbids what it may.
         """
         self.parts.require(caller, Right.ADMINISTER, "renew a device")
         with self.parts.database.read() as connection:
@@ -100,6 +113,7 @@ class Registrar:
         def work(tx: Transaction) -> Device:
             now = datetime.now(UTC)
             renewed = self.devices.renew(tx, known.name, issued.certificate, now)
+            self._keep(renewed, rules_of(known))
             event = self.parts.events.device_renewed(actor, _change(renewed))
             self.parts.audit.append(tx, event)
             return renewed
@@ -140,6 +154,14 @@ class Registrar:
     def _revoked(self) -> tuple[Revoked, ...]:
         with self.parts.database.read() as connection:
             return self.devices.revoked_certificates(connection, datetime.now(UTC))
+
+    def _keep(self, device: Device, before: tuple[Rule, ...] = ()) -> None:
+        """Make sure that what a device gets breaks no expectation.
+
+        Raises:
+            Misconfigured: The expectations that it would break, each by its name.
+        """
+        self.parts.gate.keep(device.subject, before, rules_of(device))
 
     def _issue(self, name: str, request: bytes | None) -> Issued:
         if request is None:

@@ -3,7 +3,7 @@
 An expectation of the rule file must hold. Who decides that it does not matters:
 
 - The rule file itself, or a device: the file is not taken over, the node not opened.
-- A change of a user or a token: the change is refused (`RuleBook.keep`).
+- A change of a user, a token or a device: it is refused (`RuleBook.keep`).
 - It happened anyway (a file put in place while no node looked, a database restored):
   the node opens, so that it can be mended, and the right that the expectation names is
   withheld from the one it is about. What is allowed too much is not allowed; everybody
@@ -81,13 +81,13 @@ class RuleBook:
     def keep(
         self, subject: Subject, before: Iterable[Rule], after: Iterable[Rule]
     ) -> None:
-        """Make sure that a change of somebody's roles breaks no expectation.
+        """Make sure that a change of somebody's roles or rights breaks no expectation.
 
         What was broken already does not forbid a change that leaves it so, unless it
         allows too much: that is withheld anyway, and is to be mended.
 
         Args:
-            subject: Whose roles change.
+            subject: Whose roles or rights change.
             before: What they allow now.
             after: What they would allow.
 
@@ -97,7 +97,7 @@ class RuleBook:
         file, now = self._file, datetime.now(UTC)
         old, new = (*file.rules, *before), (*file.rules, *after)
         problems = [
-            f"{each}; name other roles or another scope, or change the expectation"
+            f"{each}; give other roles, rights or scope, or change the expectation"
             for each in _about(file, subject)
             if each.is_exceeded(new, now)
             or (each.holds(old, now) and not each.holds(new, now))

@@ -445,8 +445,10 @@ def all_instances(connection: Connection) -> Iterator[InstanceLocation]:
 def _locations(
     connection: Connection, found: Select[Any]
 ) -> Iterator[InstanceLocation]:
-    with connection.execute(
-        found.execution_options(yield_per=ROWS_PER_FETCH)
-    ) as result:
-        for row in result:
-            yield location(row)
+    with connection.execute(found) as result:
+        # The driver's own rows, as they come: nothing in them is to be converted, and
+        # a study has thousands.
+        cursor = result.cursor
+        assert cursor is not None  # it is a SELECT
+        while rows := cursor.fetchmany(ROWS_PER_FETCH):
+            yield from map(location, rows)

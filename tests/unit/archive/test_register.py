@@ -9,9 +9,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-from leadglass.archive.caller import Caller
+from leadglass.access.rights import Right
+from leadglass.archive.caller import Caller, Gate
 from leadglass.archive.parts import Parts
 from leadglass.archive.register import Registrar
+from leadglass.archive.rulebook import RuleBook
 from leadglass.errors import Misconfigured, NotFound, Refused, Unavailable
 from leadglass.identity.authority import Authority
 from leadglass.identity.device import Device, Status, fingerprint, parse_device
@@ -153,6 +155,51 @@ def test_a_revocation_has_a_reason(
         registrar.revoke(OPERATOR, "CT1", reason)
     assert known(registrar)["CT1"].status is Status.ACTIVE
     assert len(events(home)) == 1
+
+
+CT1_LOOKS_AT_NOTHING = """
+[[expect]]
+name = "the scanner fetches nothing"
+device = "CT1"
+right = "get"
+from = "10.4.0.7"
+allowed = false
+"""
+
+
+@pytest.fixture
+def held(home: Home, parts: Parts, devices: Devices, authority: Authority) -> Registrar:
+    """A registrar whose changes are held against a rule file."""
+    path = home.folder / "rules.toml"
+    path.write_text(CT1_LOOKS_AT_NOTHING)
+    book = RuleBook(path, devices, OPERATOR.subject)
+    kept = replace(parts, gate=Gate(home.rules, book.keep))
+    return Registrar(kept, devices, authority)
+
+
+def test_a_device_that_an_expectation_forbids_gets_neither_key_nor_entry(
+    home: Home, held: Registrar, out: Path
+) -> None:
+    with pytest.raises(Misconfigured, match="the scanner fetches nothing"):
+        held.enrol(OPERATOR, device(rights=("store", "get")), out)
+    assert (known(held), out.exists(), events(home)) == ({}, False, [])
+    # It is about this one, from there: others, and other rights, are not meant.
+    held.enrol(OPERATOR, device("CT2", ("store", "get")), out / "other")
+    held.enrol(OPERATOR, device(), out)
+    assert set(known(held)) == {"CT1", "CT2"}
+
+
+def test_rights_that_an_expectation_forbids_are_not_given_later(
+    home: Home, held: Registrar, out: Path
+) -> None:
+    enrolled = held.enrol(OPERATOR, device(), out)
+    before = len(events(home))
+    more = replace(enrolled, rights=frozenset({Right.STORE, Right.GET}))
+    with pytest.raises(Misconfigured, match="the scanner fetches nothing"):
+        held.change(OPERATOR, more)
+    assert known(held) == {"CT1": enrolled}
+    assert len(events(home)) == before
+    held.revoke(OPERATOR, "CT1", "gone")  # who must go goes
 
 
 def test_nobody_is_changed_who_is_not_there(
