@@ -1,7 +1,8 @@
 """Logging in, enrolling, and what a person does with its own proofs, over HTTPS.
 
-A browser holds one cookie, the session's; what it needs between two steps is a ticket
-that its page keeps. Nothing here tells who is a user: all failures have one answer.
+A browser holds the session's cookie; what it needs between two steps is a ticket, of
+which its page keeps one half and another cookie the other (see ``halves``). Nothing
+here tells who is a user: all failures have one answer.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from leadglass.errors import NotFound, Refused
 from leadglass.identity.people.enrolment import Offer
 from leadglass.identity.people.login import LoggedIn, Pending
 from leadglass.identity.people.sessions import Session
+from leadglass.servers.api.halves import halved, whole
 from leadglass.servers.http.answers import Answer, Problem
 from leadglass.servers.http.authentication import (
     session_cookie,
@@ -231,7 +233,7 @@ class LoginRoutes:
             takes=NameAndPassword,
             gives=SecondStep,
             reader=lambda call, said: _second_step(
-                self.logins.begin(said.name, said.password, _peer(call))
+                call, self.logins.begin(said.name, said.password, _peer(call))
             ),
         )
         yield taking(
@@ -241,7 +243,10 @@ class LoginRoutes:
             takes=TicketAndCode,
             gives=Who,
             reader=lambda call, said: self._let_in(
-                call, self.logins.finish(said.ticket, said.code, _peer(call))
+                call,
+                self.logins.finish(
+                    whole(said.ticket, call.headers), said.code, _peer(call)
+                ),
             ),
         )
         yield taking(
@@ -250,7 +255,7 @@ class LoginRoutes:
             "Begin to log in with a passkey alone",
             takes=Nothing,
             gives=SecondStep,
-            reader=lambda _call, _said: _second_step(self.logins.begin_passkey()),
+            reader=lambda call, _said: _second_step(call, self.logins.begin_passkey()),
         )
         yield taking(
             f"{login}/passkey/finish",
@@ -261,7 +266,9 @@ class LoginRoutes:
             reader=lambda call, said: self._let_in(
                 call,
                 self.logins.finish_with_passkey(
-                    said.ticket, _text(said.response), _peer(call)
+                    whole(said.ticket, call.headers),
+                    _text(said.response),
+                    _peer(call),
                 ),
             ),
         )
@@ -301,8 +308,11 @@ class LoginRoutes:
             "Begin to enrol with a one-time secret",
             takes=NameAndSecret,
             gives=Proofs,
-            reader=lambda call, said: _proofs(
-                self.logins.begin_enrolment(said.name, said.secret, _peer(call))
+            reader=lambda call, said: _begun(
+                call,
+                _proofs(
+                    self.logins.begin_enrolment(said.name, said.secret, _peer(call))
+                ),
             ),
         )
         yield taking(
@@ -324,7 +334,7 @@ class LoginRoutes:
 
     def _enrol_with_app(self, call: Call, said: PasswordAndApp) -> RecoveryCodes:
         enrolled = self.logins.finish_enrolment(
-            said.ticket, said.password, said.code, _peer(call)
+            whole(said.ticket, call.headers), said.password, said.code, _peer(call)
         )
         return RecoveryCodes(
             name=enrolled.user.name, recovery_codes=enrolled.recovery_codes
@@ -332,7 +342,10 @@ class LoginRoutes:
 
     def _enrol_with_passkey(self, call: Call, said: NewPasskey) -> RecoveryCodes:
         enrolled = self.logins.finish_enrolment_with_passkey(
-            said.ticket, _text(said.response), said.label, _peer(call)
+            whole(said.ticket, call.headers),
+            _text(said.response),
+            said.label,
+            _peer(call),
         )
         return RecoveryCodes(
             name=enrolled.user.name, recovery_codes=enrolled.recovery_codes
@@ -383,7 +396,9 @@ class LoginRoutes:
             gives=None,
             reader=lambda call, said: _done(
                 lambda: self.logins.prove_with_passkey(
-                    self._visit(call), said.ticket, _text(said.response)
+                    self._visit(call),
+                    whole(said.ticket, call.headers),
+                    _text(said.response),
                 )
             ),
         )
@@ -589,12 +604,22 @@ def _done(act: Callable[[], object]) -> Answer:
     return Answer(HTTPStatus.NO_CONTENT)
 
 
-def _second_step(pending: Pending) -> SecondStep:
-    return SecondStep(
-        ticket=pending.ticket,
-        passkey=msgspec.Raw(pending.passkey_options.encode()),
-        ends_at=pending.ends_at,
+def _second_step(call: Call, pending: Pending) -> Answer:
+    return _begun(
+        call,
+        SecondStep(
+            ticket=pending.ticket,
+            passkey=msgspec.Raw(pending.passkey_options.encode()),
+            ends_at=pending.ends_at,
+        ),
     )
+
+
+def _begun(call: Call, step: SecondStep | Proofs) -> Answer:
+    """Answer with a ticket's half; the other one goes into a cookie."""
+    half, cookie = halved(step.ticket, call.headers)
+    told = msgspec.structs.replace(step, ticket=half)
+    return replace(answer(told), headers={"set-cookie": cookie})
 
 
 def _proofs(offer: Offer) -> Proofs:

@@ -340,6 +340,15 @@ class MultipartWriter:
         self._is_first = False
         return line_end + b"--" + self._boundary + b"\r\n" + lines + b"\r\n"
 
+    def length(self, parts: Iterable[tuple[Mapping[str, str], int]]) -> int | None:
+        """Return the length in bytes of the whole; ``None`` without parts.
+
+        Args:
+            parts: Headers, and length of the content, of each.
+        """
+        total = sum(len(self.head(headers)) + count for headers, count in parts)
+        return total + len(self.end()) if total else None
+
     def end(self) -> bytes:
         """Return what stands after the last part."""
         return (b"" if self._is_first else b"\r\n") + b"--" + self._boundary + b"--\r\n"

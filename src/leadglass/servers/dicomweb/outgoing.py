@@ -192,22 +192,28 @@ class Begun(Iterator[bytes]):
 Part = tuple[InstanceLocation, Mapping[str, str], Iterator[bytes]]
 
 
-def several(
+def several(  # noqa: PLR0913  # what leaves, and how it is told
     retrieval: Retrieval,
     root: str,
     parts: Iterator[Part],
     *,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
+    lengths: Iterable[tuple[Mapping[str, str], int]] = (),
 ) -> Answer:
     """Answer with parts, each made as the client takes them.
+
+    Headers and length in bytes of each part, if all are known, tell the client how
+    much there is to come, and save a copy of every byte.
 
     A part that fails in the middle breaks the answer off: an answer that ended well
     without it would show a study that is whole and is not.
     """
-    writer = MultipartWriter(secrets.token_hex(16))
+    boundary = secrets.token_hex(16)
+    length = MultipartWriter(boundary).length(lengths)
+    writer = MultipartWriter(boundary)
     body = Begun(_written(retrieval, parts, writer))
-    return Answer(status, writer.content_type(root), body, headers or {})
+    return Answer(status, writer.content_type(root), body, headers or {}, length)
 
 
 def _written(

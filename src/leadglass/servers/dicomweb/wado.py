@@ -124,12 +124,32 @@ class Retrieve:
             (location,) = retrieval.locations
             target = targets[location.instance_uid] or EXPLICIT_VR_LE
             content = self._file(retrieval, location, target)
-            media_type = f"{DICOM}; transfer-syntax={target}"
-            return single(retrieval, media_type, content, headers=headers)
+            is_stored = target == location.transfer_syntax_uid
+            return single(
+                retrieval,
+                f"{DICOM}; transfer-syntax={target}",
+                content,
+                headers=headers,
+                length_bytes=location.blob_bytes if is_stored else None,
+            )
         is_whole = all(targets.values())
         status = HTTPStatus.OK if is_whole else HTTPStatus.PARTIAL_CONTENT
         parts = self._files(retrieval, targets)
-        return several(retrieval, DICOM, parts, status=status, headers=headers)
+        are_stored = all(
+            targets[each.instance_uid] == each.transfer_syntax_uid
+            for each in retrieval.locations
+        )
+        return several(
+            retrieval,
+            DICOM,
+            parts,
+            status=status,
+            headers=headers,
+            lengths=(
+                (_headers(UID(each.transfer_syntax_uid)), each.blob_bytes)
+                for each in (retrieval.locations if are_stored else ())
+            ),
+        )
 
     def _files(
         self, retrieval: Retrieval, targets: dict[str, UID | None]
@@ -139,8 +159,7 @@ class Retrieve:
             if target is None:
                 retrieval.failed()
                 continue
-            headers = {"Content-Type": f"{DICOM}; transfer-syntax={target}"}
-            yield location, headers, self._file(retrieval, location, target)
+            yield location, _headers(target), self._file(retrieval, location, target)
 
     def _file(
         self, retrieval: Retrieval, location: InstanceLocation, target: UID
@@ -192,6 +211,10 @@ class Retrieve:
             yield b"]"
         finally:
             retrieval.finish()
+
+
+def _headers(syntax: UID) -> dict[str, str]:
+    return {"Content-Type": f"{DICOM}; transfer-syntax={syntax}"}
 
 
 def _target(location: InstanceLocation, syntaxes: frozenset[str]) -> UID | None:

@@ -97,12 +97,12 @@ def presented_by(
         if len(given) > 1 or scheme.lower() != "bearer":
             raise unproven()
         return Presented(Proof.BEARER, _secret(token.strip()), address, channel)
-    cookies = _cookies(headers)
-    if cookies:
+    found = cookies(headers, SESSION_COOKIE)
+    if found:
         # Two of them: somebody else's page may have set one.
-        if len(cookies) > 1:
+        if len(found) > 1:
             raise unproven()
-        return Presented(Proof.SESSION, _secret(cookies[0]), address, channel)
+        return Presented(Proof.SESSION, _secret(found[0]), address, channel)
     if certificate is not None:
         return Presented(Proof.CERTIFICATE, certificate, address, channel)
     return None
@@ -139,10 +139,10 @@ def session_token(headers: Headers) -> bytes | None:
     """
     if headers.getlist("authorization"):
         return None
-    cookies = _cookies(headers)
-    if len(cookies) > 1:
+    found = cookies(headers, SESSION_COOKIE)
+    if len(found) > 1:
         raise unproven()
-    return _secret(cookies[0]) if cookies else None
+    return _secret(found[0]) if found else None
 
 
 def session_cookie(token: str, age_s_max: int) -> str:
@@ -153,13 +153,14 @@ def session_cookie(token: str, age_s_max: int) -> str:
     )
 
 
-def _cookies(headers: Headers) -> list[str]:
+def cookies(headers: Headers, wanted: str) -> list[str]:
+    """Return all values of a cookie, however often it came."""
     pairs = (
         pair.strip().partition("=")
         for header in headers.getlist("cookie")
         for pair in header.split(";")
     )
-    return [value for name, _, value in pairs if name == SESSION_COOKIE]
+    return [value for name, _, value in pairs if name == wanted]
 
 
 def _secret(text: str) -> bytes:

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 Result = TypeVar("Result")
 
 # What is sent at once: a few records of TLS, and no burden for a hundred streams.
-_GATHERED_BYTES: Final = 256 * 1024
+_GATHERED_BYTES: Final = 512 * 1024
 
 
 class Turns:
