@@ -25,6 +25,7 @@ from leadglass.audit.events import Event
 from leadglass.audit.search import Search
 from leadglass.identity.people import tables
 from leadglass.identity.people.secondfactor import totp_code, totp_step
+from leadglass.identity.people.user import NewUser
 from leadglass.identity.tokens.token import NewToken
 from leadglass.servers.http.authentication import SESSION_COOKIE
 from tests.durability.acts import store
@@ -158,6 +159,13 @@ def reader(site: Site, administrator: Person, name: str) -> Person:
         return browser.enrol(name, secret)
 
 
+def secret_of(site: Site, name: str) -> str:
+    """Add a radiologist, as the node's operator does."""
+    with site.node.open() as opened:
+        new = NewUser(name, ("radiologist",))
+        return opened.accounts.add_user(opened.operator, new)[0]
+
+
 def test_from_the_first_secret_to_a_search_and_out(
     site: Site, administrator: Person
 ) -> None:
@@ -283,6 +291,52 @@ def test_a_session_that_was_planted_is_not_taken_up(
         answer = browser.log_in(person)
         assert answer.status_code == 200
         assert "lgs_AAAA" not in answer.headers["set-cookie"]
+
+
+@pytest.mark.usefixtures("administrator")
+def test_what_one_browser_began_no_other_goes_on_with(site: Site) -> None:
+    with site.browser() as browser, site.browser("127.0.0.9") as thief:
+        person = browser.enrol("ruth", secret_of(site, "ruth"))
+        begun = browser.told("/api/login", name=person.name, password=person.password)
+        code = person.code()
+        # The thief has begun a login, too: a cookie, but not this one.
+        thief.told("/api/login", name="nobody", password="whatever it is")
+        for _ in range(4):  # more often than a ticket may be tried
+            stolen = thief.post("/api/login/code", ticket=begun["ticket"], code=code)
+            assert stolen.status_code == 403
+        assert thief.me() == 401
+        own = browser.post("/api/login/code", ticket=begun["ticket"], code=code)
+        assert own.status_code == 200
+    tried = [
+        each
+        for each in site.events(EventID.USER_AUTHENTICATION)
+        if each.participants[0].access_point == "127.0.0.9"
+    ]
+    told = [each.outcome_description for each in tried]
+    assert told.count("no such ticket, or it has ended") == 4
+
+
+@pytest.mark.usefixtures("administrator")
+def test_an_enrolment_is_not_finished_elsewhere_and_trying_it_is_on_the_record(
+    site: Site,
+) -> None:
+    secret = secret_of(site, "sven")
+    with site.browser() as browser, site.browser("127.0.0.10") as thief:
+        offer = browser.told("/api/enrolment", name="sven", secret=secret)
+        person = Person("sven", PASSWORD, offer["app_uri"])
+        said = {"ticket": offer["ticket"], "password": PASSWORD, "code": person.code()}
+        assert thief.post("/api/enrolment/app", **said).status_code == 403
+        wrong = browser.post("/api/enrolment/app", **said | {"code": "000000"})
+        assert wrong.status_code == 400
+        assert browser.post("/api/enrolment/app", **said).status_code == 200
+    told = [
+        (each.participants[0].access_point, each.participants[0].user_id)
+        for each in site.events(EventID.USER_AUTHENTICATION)
+        if each.outcome_description
+        in {"no such ticket, or it has ended", "wrong second factor"}
+    ]
+    assert ("127.0.0.10", "unknown") in told
+    assert ("127.0.0.1", "sven") in told
 
 
 def test_the_secret_is_spent(site: Site, administrator: Person) -> None:

@@ -31,7 +31,7 @@ from leadglass.audit.builders import Actor
 from leadglass.audit.events import Event
 from leadglass.database.engine import Transaction
 from leadglass.errors import PeerError, Refused
-from leadglass.identity.people.enrolment import Enrolled, Enrolment, Offer
+from leadglass.identity.people.enrolment import Enrolled, Enrolment, Offer, WrongCode
 from leadglass.identity.people.login import (
     Failure,
     LoggedIn,
@@ -287,14 +287,16 @@ class Logins:
             PeerError: The password cannot be one, or the code is not of this app.
         """
         now = datetime.now(UTC)
-        with self._parts.database.read() as connection:
-            # Before what is dear: nobody without a ticket has us hash.
-            user = self._enrolment.holder(connection, ticket, now)
+        # Before what is dear: nobody without a ticket has us hash.
+        user = self._tried(
+            lambda tx: self._enrolment.holder(tx.connection, ticket, now), ticket, peer
+        )
         password_hash = self._stores.passwords.prepare(
             password, (user.name, user.display_name)
         )
         return self._enrolled(
             lambda tx: self._enrolment.finish(tx, ticket, password_hash, code, now),
+            ticket,
             peer,
             "password and app",
         )
@@ -313,12 +315,17 @@ class Logins:
             lambda tx: self._enrolment.finish_with_passkey(
                 tx, ticket, response, label, now
             ),
+            ticket,
             peer,
             "passkey",
         )
 
     def _enrolled(
-        self, enrol: Callable[[Transaction], Enrolled], peer: Peer, by: str
+        self,
+        enrol: Callable[[Transaction], Enrolled],
+        ticket: str,
+        peer: Peer,
+        by: str,
     ) -> Enrolled:
         def work(tx: Transaction) -> Enrolled:
             enrolled = enrol(tx)
@@ -326,7 +333,35 @@ class Logins:
             self._tell(tx, actor, AccountAct.ENROLLED, enrolled.user, {"by": by})
             return enrolled
 
-        return self._write(work)
+        return self._tried(work, ticket, peer)
+
+    def _tried(
+        self, attempt: Callable[[Transaction], Made], ticket: str, peer: Peer
+    ) -> Made:
+        """Try a ticket of an enrolment; in vain, that is counted and recorded.
+
+        Raises:
+            Refused: Nothing is tried from there now, or what ``attempt`` raises.
+        """
+        now = datetime.now(UTC)
+
+        def work(tx: Transaction) -> Made | Refused | WrongCode:
+            failure = self._enrolment.blocked(tx.connection, peer.address, now)
+            if failure is not None:
+                self._record_failure(tx, failure, peer)
+                return failure.refusal()
+            try:
+                return attempt(tx)
+            except (Refused, WrongCode) as error:
+                # Raised within, it would undo its record.
+                missed = self._enrolment.missed(tx, ticket, error, peer.address, now)
+                self._record_failure(tx, missed, peer)
+                return error
+
+        outcome = self._write(work)
+        if isinstance(outcome, Refused | WrongCode):
+            raise outcome
+        return outcome
 
     # ── one's own proofs ─────────────────────────────────────────────────────
 

@@ -19,7 +19,7 @@ from leadglass.archive.visit import Visit, Visits
 from leadglass.audit.codes import EventID, EventType, Outcome
 from leadglass.audit.events import Event
 from leadglass.audit.log import AuditLog
-from leadglass.errors import NotFound, Refused, Unavailable
+from leadglass.errors import NotFound, PeerError, Refused, Unavailable
 from leadglass.identity.people.enrolment import Enrolled
 from leadglass.identity.people.login import Failure, LoggedIn, Reason, Stores
 from leadglass.identity.people.passkeys import Passkeys
@@ -203,6 +203,58 @@ def test_an_enrolment_that_cannot_be_recorded_leaves_the_secret_good(
         with pytest.raises(Unavailable):
             people.logins.finish_enrolment(offer.ticket, PASSWORD, code, DESK)
     assert people.enrol("bob", secret).user.name == "bob"
+
+
+def wrong_code(code: str) -> str:
+    return f"{(int(code) + 1) % 1_000_000:06}"
+
+
+def test_wrong_codes_of_an_enrolment_are_on_the_record_and_come_to_an_end(
+    home: Home, people: People
+) -> None:
+    offer = people.logins.begin_enrolment("bob", people.secret("bob"), DESK)
+    code = first_code(offer.totp_text)
+    for _ in range(10):
+        with pytest.raises(PeerError, match="not the one that the app shows"):
+            people.logins.finish_enrolment(
+                offer.ticket, PASSWORD, wrong_code(code), DESK
+            )
+    # Ten tries has a ticket; a right code is too late.
+    with pytest.raises(Refused):
+        people.logins.finish_enrolment(offer.ticket, PASSWORD, code, DESK)
+    *wrong, late = authentications(home)
+    assert {each.outcome_description for each in wrong} == {"wrong second factor"}
+    assert {each.participants[0].user_id for each in wrong} == {"bob"}
+    assert len(wrong) == 10
+    assert late.outcome_description == "no such ticket, or it has ended"
+
+
+def test_tickets_of_enrolments_are_not_guessed_without_an_end(
+    home: Home, people: People
+) -> None:
+    offer = people.logins.begin_enrolment("bob", people.secret("bob"), DESK)
+    code = first_code(offer.totp_text)
+    for number in range(30):
+        guess = f"{number:043}"
+        with pytest.raises(Refused):
+            people.logins.finish_enrolment_with_passkey(guess, "{}", "x", THIEF)
+    # From there nothing is tried any more, not even what is right: from here it is.
+    with pytest.raises(Refused):
+        people.logins.finish_enrolment(offer.ticket, PASSWORD, code, THIEF)
+    told = [each.outcome_description for each in authentications(home)]
+    # Told one by one up to a number, then counted: a flood does not fill the record.
+    assert told == ["no such ticket, or it has ended"] * 20
+    assert people.logins.finish_enrolment(offer.ticket, PASSWORD, code, DESK)
+
+
+def test_a_wrong_code_that_cannot_be_recorded_is_answered_by_nothing(
+    people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer = people.logins.begin_enrolment("bob", people.secret("bob"), DESK)
+    wrong = wrong_code(first_code(offer.totp_text))
+    monkeypatch.setattr(AuditLog, "append", no_room)
+    with pytest.raises(Unavailable):
+        people.logins.finish_enrolment(offer.ticket, PASSWORD, wrong, DESK)
 
 
 # ── those who would be somebody else ─────────────────────────────────────────

@@ -33,7 +33,7 @@ from leadglass.identity.administrators import (
     new_secret,
 )
 from leadglass.identity.people.login import UNKNOWN, Failure, Reason, Stores
-from leadglass.identity.people.passkeys import Passkey
+from leadglass.identity.people.passkeys import BadPasskey, Passkey
 from leadglass.identity.people.secondfactor import (
     matching_step,
     new_recovery_codes,
@@ -115,6 +115,13 @@ def draw_secret() -> tuple[str, str]:
     return secret, hash_secret(secret)
 
 
+class WrongCode(PeerError):
+    """The code is not of the app that is being set up; another may be tried."""
+
+    def __init__(self) -> None:
+        super().__init__("code: not the one that the app shows now; try the next")
+
+
 class Enrolment:
     """Enrols users, and changes their proofs; all state is in the database."""
 
@@ -189,12 +196,12 @@ class Enrolment:
 
         Raises:
             Refused: No such ticket, or it has ended.
-            PeerError: The code is not of this app; another may be tried.
+            WrongCode: It is not of this app; another may be tried.
         """
         ticket, user = self._ticket(tx.connection, token, Purpose.ENROLMENT, now)
         step = matching_step(ticket.totp_secret, code, None, now)
         if ticket.totp_secret is None or step is None:
-            raise PeerError("code: not the one that the app shows now; try the next")
+            raise WrongCode
         self._stores.factors.set_totp(tx, user, ticket.totp_secret, step)
         return self._enrolled(tx, user, password_hash, now)
 
@@ -217,6 +224,36 @@ class Enrolment:
         passkeys = self._stores.passkeys
         passkeys.register(tx, user, ticket.challenge, response, label, now)
         return self._enrolled(tx, user, password_hash, now)
+
+    def blocked(
+        self, connection: Connection, address: Address | None, now: datetime
+    ) -> Failure | None:
+        """Tell whether nothing is tried from there now."""
+        until = self._stores.lockout.blocked_until(connection, None, address, now)
+        return None if until is None else Failure(Reason.BLOCKED)
+
+    def missed(
+        self,
+        tx: Transaction,
+        token: str,
+        error: Refused | WrongCode,
+        address: Address | None,
+        now: datetime,
+    ) -> Failure:
+        """Count that a ticket was tried in vain: by address, and as a try of it.
+
+        By address alone, as in ``begin``. What failed has written nothing: all that
+        is judged is judged first.
+        """
+        stores = self._stores
+        ticket = stores.tickets.use(tx, token, Purpose.ENROLMENT, now)
+        stores.lockout.failed(tx, None, address, now)
+        if ticket is None or ticket.user_id is None:
+            return Failure(Reason.NO_TICKET)
+        name = stores.users.by_id(tx.connection, ticket.user_id).name
+        if isinstance(error, BadPasskey):
+            return Failure(Reason.WRONG_PASSKEY, name, detail=error.reason)
+        return Failure(Reason.WRONG_FACTOR, name)
 
     def _enrolled(
         self, tx: Transaction, user: User, password_hash: str | None, now: datetime
@@ -250,12 +287,12 @@ class Enrolment:
 
         Raises:
             Refused: No such ticket of this user.
-            PeerError: The code is not of this app; another may be tried.
+            WrongCode: It is not of this app; another may be tried.
         """
         ticket, _ = self._ticket(tx.connection, token, Purpose.REGISTRATION, now, user)
         step = matching_step(ticket.totp_secret, code, None, now)
         if ticket.totp_secret is None or step is None:
-            raise PeerError("code: not the one that the app shows now; try the next")
+            raise WrongCode
         self._stores.factors.set_totp(tx, user, ticket.totp_secret, step)
         return self._stores.users.change(tx, user, {})
 
@@ -331,7 +368,7 @@ class Enrolment:
     ) -> tuple[Ticket, User]:
         """Return an open ticket and whose it is.
 
-        No try of it is counted: what is tried here is not secret to its holder.
+        No try of it is counted here: see ``missed``.
         """
         ticket = self._stores.tickets.get(connection, token, purpose, now)
         if ticket is None or ticket.user_id is None:
