@@ -647,22 +647,30 @@ def _warn_of_expectations(node: Node) -> None:
         _LOG.warning("%s; what is too much is withheld, see leadglass check", each)
 
 
-def _postman(node: Node) -> Postman | None:
-    """Return what sends notices; ``None``: there is no mail server."""
-    config, server = node.config, node.config.mail_server
+def mail_server_of(config: Config) -> MailServer | None:
+    """Return the server that takes the notices; ``None``: there is none."""
+    server, settings = config.mail_server, config.notices
     if server is None:
         return None
-    settings, name = config.notices, config.relying_party or _NAMELESS
-    post = MailServer(
+    return MailServer(
         host=server[0],
         port=server[1],
         starts_plain=settings.tls == "starttls",
         ca_file=config.mail_ca_file,
         timeout_s=settings.response_timeout_s,
-        own_name=name,
+        own_name=config.relying_party or _NAMELESS,
         user=settings.user,
         password_file=config.mail_password_file,
     )
+
+
+def _postman(node: Node) -> Postman | None:
+    """Return what sends notices; ``None``: there is no mail server."""
+    config = node.config
+    post = mail_server_of(config)
+    if post is None:
+        return None
+    settings, name = config.notices, config.relying_party or _NAMELESS
     head = Letterhead(node=name, sender=settings.sender, recipients=settings.recipients)
     return Postman(lambda: node.notices.send_due(post, head), settings.look_interval_s)
 

@@ -320,10 +320,10 @@ def test_what_one_browser_began_no_other_goes_on_with(site: Site) -> None:
 def test_an_enrolment_is_not_finished_elsewhere_and_trying_it_is_on_the_record(
     site: Site,
 ) -> None:
-    secret = secret_of(site, "sven")
+    secret = secret_of(site, "umut")
     with site.browser() as browser, site.browser("127.0.0.10") as thief:
-        offer = browser.told("/api/enrolment", name="sven", secret=secret)
-        person = Person("sven", PASSWORD, offer["app_uri"])
+        offer = browser.told("/api/enrolment", name="umut", secret=secret)
+        person = Person("umut", PASSWORD, offer["app_uri"])
         said = {"ticket": offer["ticket"], "password": PASSWORD, "code": person.code()}
         assert thief.post("/api/enrolment/app", **said).status_code == 403
         wrong = browser.post("/api/enrolment/app", **said | {"code": "000000"})
@@ -336,7 +336,7 @@ def test_an_enrolment_is_not_finished_elsewhere_and_trying_it_is_on_the_record(
         in {"no such ticket, or it has ended", "wrong second factor"}
     ]
     assert ("127.0.0.10", "unknown") in told
-    assert ("127.0.0.1", "sven") in told
+    assert ("127.0.0.1", "umut") in told
 
 
 def test_the_secret_is_spent(site: Site, administrator: Person) -> None:

@@ -14,6 +14,11 @@ from typing import Final, TypeVar
 
 from leadglass.app import Layout, Node, master_key_of
 from leadglass.cli.answers import time_text
+from leadglass.cli.outside import (
+    check_mail_files,
+    check_mail_server,
+    check_password_list,
+)
 from leadglass.config import FILE_NAME, Config
 from leadglass.errors import LeadglassError, Misconfigured
 from leadglass.identity.devices import Device, Status
@@ -70,6 +75,11 @@ def examine(home: Path, load: Callable[[], Config]) -> Findings:
     found.weaknesses += config.weaknesses()
     found.attempt("disk", lambda: _check_disk(config))
     found.attempt("master key", lambda: master_key_of(config).secret())
+    found.attempt("password list", lambda: check_password_list(config))
+    known = len(found.problems)
+    found.attempt("mail files", lambda: check_mail_files(config))
+    if len(found.problems) == known:
+        found.attempt("mail server", lambda: check_mail_server(config))
     if not Keyring.exists(Layout(home).keys):
         found.problems.append("keys: no keyring here; run `leadglass init`")
         return found

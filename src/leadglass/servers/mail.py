@@ -12,12 +12,12 @@ import smtplib
 import ssl
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from leadglass.errors import LeadglassError, Misconfigured, Unavailable
 
@@ -26,6 +26,8 @@ _LOG = logging.getLogger(__name__)
 # A password has some 20; a file that is longer is another one.
 PASSWORD_BYTES_MAX: Final = 1024
 _OTHERS: Final = 0o077
+Said = TypeVar("Said")
+_DONE: Final = 2  # the first digit of a reply (RFC 5321 §4.2.1)
 # How long a stop waits for what is on its way; what is cut off is sent again.
 _STOP_WAIT_S: Final = 2.0
 
@@ -62,6 +64,36 @@ class MailServer:
                 only its code.
             Misconfigured: The CA file or the password file cannot be used.
         """
+        refused = self._spoken(lambda server: server.send_message(mail))
+        if refused:
+            # Somebody has it; to send it again would be noise for who does.
+            _LOG.warning("the mail server refused %d recipients", len(refused))
+
+    def look(self) -> None:
+        """Return when the server has let us in; it gets no mail.
+
+        Raises:
+            Unavailable: It has not.
+            Misconfigured: The CA file or the password file cannot be used.
+        """
+
+        def knock(server: smtplib.SMTP) -> None:
+            code, words = server.noop()
+            if code // 100 != _DONE:
+                raise smtplib.SMTPResponseException(code, words)
+
+        self._spoken(knock)
+
+    def file_problems(self) -> Iterator[str]:
+        """Yield what is wrong with what the CA file and the password file hold."""
+        for use in (self._context, self._password):
+            try:
+                use()
+            except Misconfigured as error:
+                yield from error.problems
+
+    def _spoken(self, speak: Callable[[smtplib.SMTP], Said]) -> Said:
+        """Speak to the server, over TLS and logged in."""
         password = self._password()
         context = self._context()
         try:
@@ -70,12 +102,9 @@ class MailServer:
                     server.starttls(context=context)
                 if self.user:
                     server.login(self.user, password)
-                refused = server.send_message(mail)
+                return speak(server)
         except (OSError, ValueError) as error:  # also SMTPException and SSLError
             raise Unavailable(f"the mail server: {_kind(error)}") from None
-        if refused:
-            # Somebody has it; to send it again would be noise for who does.
-            _LOG.warning("the mail server refused %d recipients", len(refused))
 
     def _connect(self, context: ssl.SSLContext) -> smtplib.SMTP:
         if self.starts_plain:
@@ -97,7 +126,7 @@ class MailServer:
             )
         except OSError:
             raise Misconfigured(
-                "notices.ca_file: cannot be read as PEM certificates"
+                "notices.ca_file: cannot be read as PEM certificates; name such a file"
             ) from None
         context.minimum_version = ssl.TLSVersion.TLSv1_2  # BCP 195
         return context
@@ -118,9 +147,13 @@ class MailServer:
                 f"notices.password_file: cannot be read: {error.strerror}"
             ) from None
         except UnicodeDecodeError:
-            raise Misconfigured("notices.password_file: is not UTF-8") from None
+            raise Misconfigured(
+                "notices.password_file: is not UTF-8; write the password as that"
+            ) from None
         if not text or len(content) > PASSWORD_BYTES_MAX:
-            raise Misconfigured("notices.password_file: holds no password")
+            raise Misconfigured(
+                "notices.password_file: holds no password; write it there, alone"
+            )
         return text
 
 

@@ -1,0 +1,103 @@
+"""What settings name outside of the data folder: files, and the mail server.
+
+A node starts without them being right, since a mail server may come back; so they are
+looked at here, each with its remedy.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from leadglass.app import mail_server_of
+from leadglass.config import Config
+from leadglass.errors import Misconfigured, Unavailable
+from leadglass.identity.people.known import Sha1List
+
+# Read by others, a password is theirs; written by others, a list of whom to trust, or
+# of what may not be chosen, is what they say it is.
+_OTHERS_READ: Final = 0o077
+_OTHERS_WRITE: Final = 0o022
+
+
+def check_password_list(config: Config) -> None:
+    """Look at the list of known passwords, if there is one.
+
+    Raises:
+        Misconfigured: All that is wrong with it.
+    """
+    path = config.password_list
+    if path is None:
+        return
+    _raise(file_problems(path, "https.password_list", _OTHERS_WRITE))
+    Sha1List(path).close()
+
+
+def check_mail_files(config: Config) -> None:
+    """Look at the files of the notices.
+
+    Raises:
+        Misconfigured: All that is wrong with all of them.
+    """
+    problems: list[str] = []
+    for path, setting, others in (
+        (config.mail_ca_file, "notices.ca_file", _OTHERS_WRITE),
+        (config.mail_password_file, "notices.password_file", _OTHERS_READ),
+    ):
+        if path is not None:
+            problems += file_problems(path, setting, others)
+    server = mail_server_of(config)
+    if server is not None and not problems:
+        problems += server.file_problems()
+    _raise(iter(problems))
+
+
+def check_mail_server(config: Config) -> None:
+    """Speak to the mail server, without a mail.
+
+    Raises:
+        Unavailable: It does not answer, is not the one it should be, or refuses.
+        Misconfigured: The files cannot be used.
+    """
+    server = mail_server_of(config)
+    if server is None:
+        return
+    try:
+        server.look()
+    except Unavailable as error:
+        raise Unavailable(
+            f"{error}; see to notices.smtp_server, tls, ca_file, user and "
+            "password_file; until then no mail leaves, and reviews wait"
+        ) from None
+
+
+def file_problems(path: Path, setting: str, others: int) -> Iterator[str]:
+    """Yield what is wrong with a file that a setting names.
+
+    Args:
+        path: Where it is.
+        setting: Which names it.
+        others: What others must not do with it, as bits of a mode.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        yield f"{setting}: {path}: {error.strerror}; put it there, or name another"
+        return
+    if not stat.S_ISREG(status.st_mode):
+        yield f"{setting}: {path} is no file; name one"
+        return
+    if status.st_mode & others:
+        right = "w" if others == _OTHERS_WRITE else "rwx"
+        yield f"{setting}: open to others; run `chmod go-{right} {path}`"
+    if status.st_uid not in {os.geteuid(), 0}:
+        yield f"{setting}: {path} is another user's; chown it to this one or to root"
+    if not os.access(path, os.R_OK):
+        yield f"{setting}: {path} cannot be read by this user; let it, by chown"
+
+
+def _raise(problems: Iterator[str]) -> None:
+    found = tuple(problems)
+    if found:
+        raise Misconfigured(*found)
