@@ -1,8 +1,8 @@
-"""What was read a moment ago and still stands: nobody has committed anything since.
+"""What was read a moment ago of people and programs, and still stands.
 
 For what each request asks anew: who this is, and what it may do. A viewer asks a
 hundred times a second, and the answers change once a day. A change counts at once, in
-every process: any commit, of whatever, ends all that is remembered.
+every process: it ends all that is remembered.
 """
 
 import time
@@ -12,6 +12,7 @@ from threading import Lock
 from typing import Final, Generic, TypeVar
 
 from leadglass.database.engine import Database
+from leadglass.identity.revision import revision_of_people
 
 Value = TypeVar("Value")
 
@@ -40,8 +41,8 @@ class Remembered(Generic[Value]):
         Raises:
             Unavailable: The database cannot answer now.
         """
-        # Before what is read: a commit meanwhile makes it old, not wrong.
-        version, now_s = self._database.version(), self._clock()
+        # Before what is read: a change meanwhile makes it old, not wrong.
+        version, now_s = revision_of_people(self._database), self._clock()
         with self._lock:
             found = self._known.get(key)
         if found is not None and found[0] == version and now_s - found[1] < AGE_S:

@@ -72,6 +72,15 @@ revision = Table(
 )
 REVISION_ID = 1
 
+# One row, counted up by the database itself (triggers of the migration) when a user, a
+# session, a token, a scope or broken glass changes.
+people_revision = Table(
+    "people_revision",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, nullable=False),
+)
+
 administrator = Table(
     "administrator",
     metadata,
