@@ -21,7 +21,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -688,10 +687,6 @@ def _listen_https(
         return None
     https = node.config.https
     limits = _http_limits(https)
-    # Bodies that come in wait at their clients' pace: never in the threads that
-    # answer. The listener ends first, so that nothing waits for them.
-    requests = stack.enter_context(ThreadPoolExecutor(limits.requests_max, "https"))
-    bodies = stack.enter_context(ThreadPoolExecutor(limits.streams_max, "bodies"))
     parts, knocks = node.parts, doorkeeper.knocks
     judges: dict[Proof, Judge] = {
         Proof.BEARER: Bearer(parts, node.accounts.tokens, knocks),
@@ -701,12 +696,11 @@ def _listen_https(
 
     def guard(address: tuple[str, int]) -> Guard:
         return Guard(
-            web_routes(node, bodies, transcoder, knocks, address[1]),
+            web_routes(node, transcoder, knocks, address[1]),
             authenticators(judges),
             parts.require,
             origins=origins(node.config, address[1]),
             limits=limits,
-            executor=requests,
             stranger=knocks.count,
         )
 
@@ -724,7 +718,6 @@ def _listen_https(
 
 def web_routes(
     node: Node,
-    bodies: Executor,
     transcoder: Transcoder,
     knocks: Knocks,
     port: int = _HTTPS_PORT,
@@ -733,7 +726,6 @@ def web_routes(
 
     Args:
         node: Whose.
-        bodies: The threads of what comes in.
         transcoder: Decodes, in processes of its own.
         knocks: Counts who is turned away.
         port: Where it listens.
@@ -751,7 +743,7 @@ def web_routes(
             Retrieve(node.viewings, transcoder, service=Service.WADO_URI),
             RetrieveRendered(node.viewings, renderer, service=Service.WADO_URI),
         ).routes(),
-        *Store(node.ingest, bodies, node.config.https.stored_bytes_max).routes(),
+        *Store(node.ingest, node.config.https.stored_bytes_max).routes(),
         *Delete(node.erase, visits).routes(),
         *EmergencyRoutes(node.emergencies, Explain(node.find)).routes(),
         *ListRoutes(node.listing).routes(),

@@ -1,7 +1,6 @@
 """``leadglass api``: what HTTPS offers, as programs read it."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 
 from leadglass import __version__
 from leadglass.app import Node, web_routes
@@ -16,9 +15,8 @@ def run(session: Session) -> Answer:
     """Describe the routes of this node; nothing is served for it."""
     with (
         Node.open(session.config) as node,
-        ThreadPoolExecutor(1) as bodies,
         Transcoder() as transcoder,
     ):
-        routes = web_routes(node, bodies, transcoder, Knocks(node.parts))
+        routes = web_routes(node, transcoder, Knocks(node.parts))
         told = document(routes, __version__)
     return Answer(data=told, text=(json.dumps(told, indent=2),))

@@ -107,8 +107,8 @@ NOBODY = Person(frozenset(), {})
 
 
 def table(node: Node) -> tuple[Route, ...]:
-    with ThreadPoolExecutor(1) as bodies, Transcoder() as transcoder:
-        return web_routes(node, bodies, transcoder, Knocks(node.parts))
+    with Transcoder() as transcoder:
+        return web_routes(node, transcoder, Knocks(node.parts))
 
 
 @dataclass
@@ -184,11 +184,10 @@ def matrix(site: Node) -> Iterator[Matrix]:
         Proof.SESSION: Visits(node.parts, node.sessions, knocks),
     }
     with (
-        ThreadPoolExecutor(4) as bodies,
         Transcoder() as transcoder,
         ThreadPoolExecutor(len(people)) as everybody,
     ):
-        routes = web_routes(node, bodies, transcoder, Knocks(node.parts))
+        routes = web_routes(node, transcoder, Knocks(node.parts))
         generous = HttpLimits(failures_burst=10_000.0)
         with listening(
             node.authority, routes, generous, door=node.parts.require

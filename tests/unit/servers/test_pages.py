@@ -5,9 +5,9 @@ from html.parser import HTMLParser
 from ipaddress import ip_address
 
 import pytest
-from starlette.datastructures import Headers
 
 from leadglass.servers.http.answers import Answer
+from leadglass.servers.http.headers import Headers
 from leadglass.servers.http.routes import Call, Door, Routes
 from leadglass.servers.pages import pages
 
@@ -23,7 +23,7 @@ def ask(path: str) -> Answer:
             method="GET",
             path=parameters,
             query=(),
-            headers=Headers({}),
+            headers=Headers(),
             base="https://localhost",
             target=path,
             address=ip_address("127.0.0.1"),

@@ -8,10 +8,10 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from starlette.datastructures import Headers
 
 from leadglass.errors import Misconfigured, NotFound
 from leadglass.servers.http.answers import Answer
+from leadglass.servers.http.headers import Headers
 from leadglass.servers.http.routes import Call, Door, Routes
 from leadglass.servers.viewer.assets import Viewer
 
@@ -55,7 +55,7 @@ def ask(viewer: Viewer, path: str, headers: Mapping[str, str] = {}) -> Answer:
             method="GET",
             path=parameters,
             query=(),
-            headers=Headers(dict(headers)),
+            headers=Headers.of(dict(headers)),
             base="https://localhost",
             target=path,
             address=ip_address("127.0.0.1"),

@@ -17,9 +17,8 @@ import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Final
 
-from starlette.datastructures import Headers
-
 from leadglass.servers.http.authentication import cookies
+from leadglass.servers.http.headers import Headers
 
 TICKET_COOKIE: Final = "__Host-leadglass-begun"
 _BYTES: Final = 32

@@ -1,7 +1,6 @@
 """The routes of STOW-RS: from a request to ``stow``, and its result as an answer."""
 
-from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import Executor
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http import HTTPMethod, HTTPStatus
 from typing import Final
@@ -41,15 +40,12 @@ class Store:
 
     Attributes:
         ingest: The use case.
-        executor: Threads for bodies on their way in; each waits at its client's pace,
-            so they must not be those that answer everybody else.
         body_bytes_max: The longest body of a request.
         root: Path of the service.
         gathering: The memory that its requests share.
     """
 
     ingest: Ingest
-    executor: Executor
     body_bytes_max: int
     root: str = "/dicom-web"
     gathering: Gathering = field(default_factory=Gathering)
@@ -76,7 +72,7 @@ class Store:
                 ),
             )
 
-    async def receive(self, call: Call, body: AsyncIterator[bytes]) -> Answer:
+    def receive(self, call: Call, body: Iterator[bytes]) -> Answer:
         """Store a body; the answer says for each instance what became of it.
 
         Raises:
@@ -88,7 +84,7 @@ class Store:
         request = Request(
             call.caller, call.headers.get("content-type", ""), _study(call)
         )
-        result = await store(self.ingest, request, body, self.executor, self.gathering)
+        result = store(self.ingest, request, body, self.gathering)
         entries = result.entries(call.base + self.root)
         if form is Form.XML:
             # One data set, so neither a list nor several parts (§10.5.3.2).

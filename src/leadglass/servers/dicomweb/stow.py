@@ -9,9 +9,7 @@ What is stored stays stored, whatever becomes of the rest: the answer says for e
 instance what happened, and sending all again is harmless.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import CancelledError, Executor, Future
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from threading import Lock
 from types import MappingProxyType
@@ -784,92 +782,27 @@ class Storing:
             self._ingest.refuse_unread(request.caller, count, reason, request.service)
 
 
-async def store(
+def store(
     ingest: Ingest,
     request: Request,
-    body: AsyncIterator[bytes],
-    executor: Executor | None = None,
+    body: Iterator[bytes],
     gathering: Gathering | None = None,
 ) -> Result:
-    """Store a body as it comes, in one thread of ``executor``.
+    """Store a body as it comes.
 
-    The thread asks for the next bytes when it has stored the last ones, so a client
-    that is quicker than the disk waits, and nothing is gathered.
+    The next bytes are asked for when the last ones are stored, so a client that is
+    quicker than the disk waits, and nothing is gathered.
 
     Raises:
         LeadglassError: As ``Storing`` does; and whatever ``body`` raises.
     """
-    loop = asyncio.get_running_loop()
-    pull = _Pull(loop, body)
-    work = loop.run_in_executor(executor, _run, ingest, request, pull, gathering)
-    try:
-        return await asyncio.shield(work)
-    finally:
-        pull.stop()  # whatever the reason is: nobody reads the body from here on
-
-
-def _run(
-    ingest: Ingest, request: Request, pull: "_Pull", gathering: Gathering | None
-) -> Result:
     storing = Storing(ingest, request, gathering=gathering)
     try:
-        for data in pull:
+        for data in body:
             storing.feed(data)
         return storing.finish()
     finally:
         storing.abandon()
-
-
-class _Pull:
-    """The body, for a thread that is not the loop's."""
-
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, body: AsyncIterator[bytes]
-    ) -> None:
-        self._loop = loop
-        self._body = body
-        # Else a thread could ask the loop just after the loop had said that it will
-        # answer no more, and wait for ever.
-        self._lock = Lock()
-        self._is_stopped = False
-        self._waiting: Future[bytes | None] | None = None
-
-    def stop(self) -> None:
-        """End the thread at its next step; called in the loop."""
-        with self._lock:
-            self._is_stopped = True
-            if self._waiting is not None:
-                self._waiting.cancel()
-
-    def _ask(self) -> "Future[bytes | None]":
-        """Ask the loop for the next bytes.
-
-        Raises:
-            Unavailable: Nobody will answer.
-        """
-        with self._lock:
-            if self._is_stopped:
-                raise Unavailable("the request was given up")
-            work = self._next()
-            try:
-                self._waiting = asyncio.run_coroutine_threadsafe(work, self._loop)
-            except RuntimeError:  # the loop has ended
-                work.close()
-                raise Unavailable("the request was given up") from None
-            return self._waiting
-
-    async def _next(self) -> bytes | None:
-        return await anext(self._body, None)
-
-    def __iter__(self) -> Iterator[bytes]:
-        while True:
-            try:
-                data = self._ask().result()
-            except CancelledError:
-                raise Unavailable("the request was given up") from None
-            if data is None:
-                return
-            yield data
 
 
 __all__ = [

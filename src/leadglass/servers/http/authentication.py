@@ -12,12 +12,11 @@ from enum import StrEnum
 from http import HTTPStatus
 from typing import Final, Protocol
 
-from starlette.datastructures import Headers
-
 from leadglass.access.networks import Address
 from leadglass.archive.caller import Caller
 from leadglass.errors import Refused
 from leadglass.servers.http.answers import Problem
+from leadglass.servers.http.headers import Headers
 
 # The prefix makes browsers refuse it from other hosts, paths and from plain HTTP
 # (RFC 6265bis §4.1.3.2).

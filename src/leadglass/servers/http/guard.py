@@ -1,16 +1,14 @@
-"""The ASGI application: every request passes here, in this order.
+"""Every request passes here, in this order.
 
 Host, rate, turn, identity, route, origin, right, length; only then a handler. Who is
 nobody learns neither which routes there are nor which methods they have.
 """
 
-import contextlib
 import logging
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPMethod, HTTPStatus
@@ -18,9 +16,6 @@ from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import parse_qsl, quote, urlsplit
-
-from starlette.datastructures import Headers
-from starlette.types import Message, Receive, Scope, Send
 
 from leadglass.access.networks import Address, plain
 from leadglass.access.rights import Right
@@ -34,10 +29,13 @@ from leadglass.servers.http.authentication import (
     authenticate,
     presented_by,
 )
+from leadglass.servers.http.exchange import Exchange
+from leadglass.servers.http.headers import Headers
+from leadglass.servers.http.incoming import Refused as NoRequest
 from leadglass.servers.http.limits import Buckets, HttpLimits
-from leadglass.servers.http.protocol import CONNECTION, Connection
 from leadglass.servers.http.routes import UNSAFE_METHODS, Call, Door, Route, Routes
-from leadglass.servers.http.stream import Threads, Turns, in_time
+from leadglass.servers.http.secured import Ended, TooSlow
+from leadglass.servers.http.turns import Turns
 
 _LOG = logging.getLogger(__name__)
 
@@ -91,11 +89,12 @@ class _Asked:
     headers: Headers
     origin: str
     address: Address
-    connection: Connection
+    channel: str
+    certificate: bytes | None
 
 
 class Guard:
-    """The ASGI application.
+    """Answers requests, each in the thread of its connection.
 
     Args:
         routes: What is served; nothing else is.
@@ -103,7 +102,6 @@ class Guard:
         doorman: Judges the right that a route names.
         origins: By which names clients know us: ``https://pacs.example:8443``.
         limits: All of them.
-        executor: ``limits.requests_max`` threads.
         stranger: Hears of who proves nothing; must not wait.
         clock: Seconds that only go forward.
 
@@ -119,7 +117,6 @@ class Guard:
         *,
         origins: Iterable[str],
         limits: HttpLimits,
-        executor: Executor,
         stranger: Stranger = unheard,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -136,134 +133,131 @@ class Guard:
         self._limits = limits
         self._clock = clock
         self._stranger = stranger
-        self._threads = Threads(executor, Turns(limits.requests_max, limits.wait_s))
+        self._requests = Turns(limits.requests_max, limits.wait_s)
         self._streams = Turns(limits.streams_max, limits.wait_s)
         self._rate = Buckets(limits.requests_per_s_max, limits.burst, clock)
         self._failures = Buckets(
             limits.failures_per_s_max, limits.failures_burst, clock
         )
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        if scope["type"] != "http":
-            return  # neither sockets nor life spans are spoken here
+    def __call__(self, exchange: Exchange) -> None:
+        """Answer one request.
+
+        Raises:
+            Ended, TooSlow: There is nobody to answer any more.
+        """
         began_s = self._clock()
         request_id = secrets.token_hex(8)
-        connection = scope["extensions"][CONNECTION]
-        sender = _Sender(scope, send, self._limits, request_id)
-        body = _Body(scope, receive, self._limits, self._clock)
+        log = _Line(request_id, exchange)
         try:
-            asked = self._read(scope, request_id)
             try:
-                answer = await self._answer(asked, body, sender)
-                await self._send(sender, answer, close=not body.is_read)
+                asked = self._read(exchange, request_id)
+                answer = self._answer(asked, exchange, log)
+                self._send(exchange, answer, request_id)
             except TimeoutError:
                 raise Problem(
                     HTTPStatus.SERVICE_UNAVAILABLE, "busy", {"retry-after": "5"}
                 ) from None
+        except (Ended, TooSlow, NoRequest):
+            raise
         except Exception as error:  # noqa: BLE001  # the last place where one is caught
-            await self._fail(error, sender, connection, close=not body.is_read)
-        _LOG.info(
-            "%s %s %s %d %d bytes %.1f ms",
-            request_id,
-            scope["method"],
-            sender.template,
-            sender.status,
-            sender.sent_bytes,
-            (self._clock() - began_s) * 1000,
-        )
+            self._fail(error, exchange, request_id)
+        finally:
+            log.write(self._clock() - began_s)
 
-    async def _send(self, sender: "_Sender", answer: Answer, *, close: bool) -> None:
+    def _send(self, exchange: Exchange, answer: Answer, request_id: str) -> None:
         """Send an answer; one in pieces waits for its turn."""
+        headers = _headers(answer, request_id)
         if isinstance(answer.body, bytes):
-            await sender.send(answer, self._threads, close=close)
+            exchange.answer(answer, headers)
             return
         try:
-            async with self._streams.turn():
-                await sender.send(answer, self._threads, close=close)
+            with self._streams.turn():
+                exchange.answer(answer, headers)
         finally:
-            await self._threads.close(answer.body)
+            close = getattr(answer.body, "close", None)
+            if close is not None:
+                close()
 
-    async def _fail(
-        self,
-        error: Exception,
-        sender: "_Sender",
-        connection: Connection,
-        *,
-        close: bool,
-    ) -> None:
-        """Tell an error, or end the connection if an answer has begun."""
+    def _fail(self, error: Exception, exchange: Exchange, request_id: str) -> None:
+        """Tell an error, or end the connection if an answer has begun.
+
+        Raises:
+            Ended: It has.
+        """
         if not isinstance(error, Problem | LeadglassError | TimeoutError):
             # Its text may hold what the request held; its kind and place do not.
-            _LOG.error("%s failed: %s", sender.request_id, _place(error))
+            _LOG.error("%s failed: %s", request_id, _place(error))
         elif not isinstance(error, Problem | Refused):
-            _LOG.warning("%s: %s", sender.request_id, error)
-        if sender.status:
-            connection.abort()
-            return
-        try:
-            await sender.send(
-                problem_of(error, sender.request_id), self._threads, close=close
-            )
-        except TimeoutError:
-            connection.abort()
+            _LOG.warning("%s: %s", request_id, error)
+        if exchange.status:
+            raise Ended from None
+        answer = problem_of(error, request_id)
+        exchange.answer(answer, _headers(answer, request_id))
 
-    def _read(self, scope: Scope, request_id: str) -> _Asked:
+    def _read(self, exchange: Exchange, request_id: str) -> _Asked:
         """Understand the head of a request.
 
         Raises:
             Problem: 421, it is not for us; 429, it is one too many.
         """
-        headers = Headers(scope=scope)
+        request, headers = exchange.request, exchange.request.headers
         hosts = headers.getlist("host")
         origin = self._origins.get(hosts[0].lower()) if len(hosts) == 1 else None
         if origin is None:
             # A page of another name that now resolves to us must get nothing.
             raise Problem(HTTPStatus.MISDIRECTED_REQUEST)
-        address = plain(ip_address(scope["client"][0].partition("%")[0]))
+        address = plain(ip_address(exchange.address.partition("%")[0]))
         if not self._rate.take(address) or not self._failures.has(address):
             raise Problem(HTTPStatus.TOO_MANY_REQUESTS, "", {"retry-after": "5"})
+        try:
+            url = request.url.decode("ascii")
+        except UnicodeDecodeError:
+            raise Problem(HTTPStatus.BAD_REQUEST) from None
+        path, _, query = url.partition("#")[0].partition("?")
         return _Asked(
             id=request_id,
-            method=scope["method"],
-            raw_path=scope["raw_path"].decode("ascii"),
-            query=scope["query_string"].decode("ascii", "replace"),
+            method=request.method,
+            raw_path=path,
+            query=query,
             headers=headers,
             origin=origin,
             address=address,
-            connection=scope["extensions"][CONNECTION],
+            channel=exchange.channel,
+            certificate=exchange.certificate,
         )
 
-    async def _answer(self, asked: _Asked, body: "_Body", sender: "_Sender") -> Answer:
-        """Return the answer; the sender learns of the route, for the log."""
+    def _answer(self, asked: _Asked, exchange: Exchange, log: "_Line") -> Answer:
+        """Return the answer."""
         method = "GET" if asked.method == "HEAD" else asked.method
         found = self.routes.find(asked.raw_path)
         known = {each.value: pair for each, pair in found.items()}
         route, path = known.get(method, (None, {}))
         if route is not None:
-            sender.template = route.template
+            log.template = route.template
         if route is not None and route.access is Door.PUBLIC:
             self._check_origin(asked, None)
-            return await self._serve(asked, route, path, None, body)
+            return self._serve(asked, route, path, None, exchange)
         presented = self._presented(asked)
         if route is None:
-            await self._threads.in_turn(lambda: self._prove(asked, presented))
+            with self._requests.turn():
+                self._prove(asked, presented)
             if not found:
                 raise Problem(HTTPStatus.NOT_FOUND)
             allowed = ", ".join(sorted(known))
             raise Problem(HTTPStatus.METHOD_NOT_ALLOWED, "", {"allow": allowed})
         self._check_origin(asked, presented)
-        return await self._serve(asked, route, path, presented, body)
+        return self._serve(asked, route, path, presented, exchange)
 
-    async def _serve(
+    def _serve(
         self,
         asked: _Asked,
         route: Route,
         path: Mapping[str, str],
         presented: Presented | None,
-        body: "_Body",
+        exchange: Exchange,
     ) -> Answer:
-        """Prove, decide and handle, in one thread where no body is read."""
+        """Prove, decide and handle; a body comes at its client's pace, out of turn."""
 
         def proven() -> Call:
             caller = None
@@ -273,29 +267,25 @@ class Guard:
                 self._doorman(caller, route.access, route.template)
             return self._call(asked, path, caller)
 
-        body.check(route.body_bytes_max)
+        exchange.check(route.body_bytes_max)
         _check_coding(asked.headers)
-        if route.handler is not None:
-            handler = route.handler
-            return await self._threads.in_turn(lambda: handler(proven()))
-        call = await self._threads.in_turn(proven)
-        reader = route.reader
-        if reader is not None:
-            whole = b"".join(
-                [piece async for piece in body.pieces(route.body_bytes_max)]
-            )
-            return await self._threads.in_turn(lambda: reader(call, whole))
+        with self._requests.turn():
+            call = proven()
+            if route.handler is not None:
+                return route.handler(call)
+        body = exchange.pieces(route.body_bytes_max)
+        if route.reader is not None:
+            whole = b"".join(body)
+            with self._requests.turn():
+                return route.reader(call, whole)
         assert route.receiver is not None  # a route has one of them
-        async with self._streams.turn():
-            return await route.receiver(call, body.pieces(route.body_bytes_max))
+        with self._streams.turn():
+            return route.receiver(call, body)
 
     def _presented(self, asked: _Asked) -> Presented | None:
         try:
             return presented_by(
-                asked.headers,
-                asked.connection.certificate,
-                asked.address,
-                asked.connection.channel,
+                asked.headers, asked.certificate, asked.address, asked.channel
             )
         except Problem:
             self._failures.take(asked.address)
@@ -353,131 +343,40 @@ class Guard:
             base=asked.origin,
             target=f"{asked.raw_path}?{asked.query}" if asked.query else asked.raw_path,
             address=asked.address,
-            channel=asked.connection.channel,
+            channel=asked.channel,
             request_id=asked.id,
             proven=caller,
         )
 
 
-class _Body:
-    """The body of a request on its way in."""
+class _Line:
+    """What the log says of a request: nothing that it said itself but its method."""
 
-    def __init__(
-        self,
-        scope: Scope,
-        receive: Receive,
-        limits: HttpLimits,
-        clock: Callable[[], float],
-    ) -> None:
-        headers = Headers(scope=scope)
-        self._receive = receive
-        self._limits = limits
-        self._clock = clock
-        length = headers.get("content-length")
-        self._length = int(length) if length is not None else None  # llhttp: digits
-        self.is_read = not self._length and "transfer-encoding" not in headers
-
-    def check(self, bytes_max: int) -> None:
-        """Refuse a body by what it says of itself.
-
-        Raises:
-            Problem: 413, it is longer than the route takes, which may be nothing.
-        """
-        too_long = self._length is not None and self._length > bytes_max
-        if too_long or (not bytes_max and not self.is_read):
-            raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-
-    async def pieces(self, bytes_max: int) -> AsyncIterator[bytes]:
-        """Yield it as it comes.
-
-        Raises:
-            Problem: 408, it is too slow; 413, it is too long; 400, it has no end.
-        """
-        came, began_s = 0, self._clock()
-        while not self.is_read:
-            try:
-                message: Message = await in_time(
-                    self._receive(), self._limits.receive_s
-                )
-            except TimeoutError:
-                raise Problem(HTTPStatus.REQUEST_TIMEOUT) from None
-            if message["type"] == "http.disconnect":
-                raise Problem(HTTPStatus.BAD_REQUEST, "the body has no end")
-            piece: bytes = message.get("body", b"")
-            came += len(piece)
-            if came > bytes_max:
-                raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-            self.is_read = not message.get("more_body", False)
-            took_s = self._clock() - began_s - self._limits.receive_s
-            if took_s > 0 and came < took_s * self._limits.body_bytes_per_s_min:
-                raise Problem(HTTPStatus.REQUEST_TIMEOUT)
-            if piece:
-                yield piece
-
-
-class _Sender:
-    """An answer on its way out."""
-
-    def __init__(
-        self, scope: Scope, send: Send, limits: HttpLimits, request_id: str
-    ) -> None:
-        self._is_head = scope["method"] == "HEAD"
-        self._send = send
-        self._limits = limits
-        self.request_id = request_id
+    def __init__(self, request_id: str, exchange: Exchange) -> None:
+        self._id = request_id
+        self._exchange = exchange
         self.template = "-"  # of the route, once it is found
-        self.status = 0  # until it has begun
-        self.sent_bytes = 0
 
-    async def send(self, answer: Answer, threads: Threads, *, close: bool) -> None:
-        """Send it; ``close``: a body of the request was left unread.
-
-        Raises:
-            TimeoutError: The client does not take it.
-        """
-        await self._put(
-            {
-                "type": "http.response.start",
-                "status": answer.status,
-                "headers": self._headers(answer, close=close),
-            }
+    def write(self, took_s: float) -> None:
+        exchange = self._exchange
+        _LOG.info(
+            "%s %s %s %d %d bytes %.1f ms",
+            self._id,
+            exchange.request.method,
+            self.template,
+            exchange.status,
+            exchange.sent_bytes,
+            took_s * 1000,
         )
-        self.status = answer.status
-        if isinstance(answer.body, bytes):
-            self.sent_bytes = len(answer.body)
-            await self._put({"type": "http.response.body", "body": answer.body})
-            return
-        async with contextlib.aclosing(threads.pieces(answer.body)) as pieces:
-            if not self._is_head:
-                async for piece in pieces:
-                    self.sent_bytes += len(piece)
-                    await self._put(
-                        {
-                            "type": "http.response.body",
-                            "body": piece,
-                            "more_body": True,
-                        }
-                    )
-        await self._put({"type": "http.response.body", "body": b""})
 
-    def _headers(self, answer: Answer, *, close: bool) -> list[tuple[bytes, bytes]]:
-        headers = {**DEFAULT_HEADERS, **answer.headers}
-        headers["date"] = formatdate(usegmt=True)
-        headers["x-request-id"] = self.request_id
-        if answer.media_type:
-            headers["content-type"] = answer.media_type
-        if isinstance(answer.body, bytes):
-            length: int | None = len(answer.body)
-        else:
-            length = answer.length_bytes
-        if length is not None and answer.status not in {204, 304}:
-            headers["content-length"] = str(length)
-        if close:
-            headers["connection"] = "close"
-        return [(name.encode(), value.encode()) for name, value in headers.items()]
 
-    async def _put(self, message: Message) -> None:
-        await in_time(self._send(message), self._limits.send_s)
+def _headers(answer: Answer, request_id: str) -> dict[str, str]:
+    headers = {**DEFAULT_HEADERS, **answer.headers}
+    headers["date"] = formatdate(usegmt=True)
+    headers["x-request-id"] = request_id
+    if answer.media_type:
+        headers["content-type"] = answer.media_type
+    return headers
 
 
 def _check_coding(headers: Headers) -> None:

@@ -4,19 +4,18 @@ A route names its right or is public by name; there is no third way, and the gua
 serves nothing that is not in the table.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from http import HTTPMethod, HTTPStatus
 from typing import Final
 from urllib.parse import unquote
 
-from starlette.datastructures import Headers
-
 from leadglass.access.networks import Address
 from leadglass.access.rights import Right
 from leadglass.archive.caller import Caller
 from leadglass.servers.http.answers import Answer
+from leadglass.servers.http.headers import Headers
 
 UNSAFE_METHODS: Final = frozenset(
     {HTTPMethod.POST, HTTPMethod.PUT, HTTPMethod.PATCH, HTTPMethod.DELETE}
@@ -70,12 +69,12 @@ class Call:
         return self.proven
 
 
-# Runs in a thread, and may wait for database and vault.
+# Each runs in the thread of its connection, and may wait for database and vault.
 Handler = Callable[[Call], Answer]
-# Runs in a thread, with the whole of a small body.
+# With the whole of a small body.
 Reader = Callable[[Call, bytes], Answer]
-# Runs in the event loop, and must not wait but for the body.
-Receiver = Callable[[Call, AsyncIterator[bytes]], Awaitable[Answer]]
+# With a body as it comes.
+Receiver = Callable[[Call, Iterator[bytes]], Answer]
 
 
 @dataclass(frozen=True, slots=True)

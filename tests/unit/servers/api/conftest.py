@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -113,8 +112,8 @@ def house(node: Node, peopled: Made) -> Iterator[House]:
         Proof.BEARER: Bearer(node.parts, node.accounts.tokens, knocks),
         Proof.SESSION: Visits(node.parts, node.sessions, knocks),
     }
-    with ThreadPoolExecutor(4) as bodies, Transcoder() as transcoder:
-        routes = web_routes(node, bodies, transcoder, Knocks(node.parts))
+    with Transcoder() as transcoder:
+        routes = web_routes(node, transcoder, Knocks(node.parts))
         limits = HttpLimits(failures_burst=10_000.0)
         with listening(
             node.authority, routes, limits, door=node.parts.require

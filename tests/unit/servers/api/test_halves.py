@@ -3,17 +3,17 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.datastructures import Headers
 
 from leadglass.identity.people.tickets import hash_token, new_token
 from leadglass.servers.api.halves import TICKET_COOKIE, halved, whole
+from leadglass.servers.http.headers import Headers
 
 NOTHING = Headers()
 
 
 def browser(cookie: str) -> Headers:
     """What the browser that was given a cookie sends."""
-    return Headers({"cookie": f"other=x; {cookie.partition(';')[0]}"})
+    return Headers.of({"cookie": f"other=x; {cookie.partition(';')[0]}"})
 
 
 def test_both_halves_make_the_ticket_and_no_other_browser_has_the_other() -> None:
@@ -48,7 +48,7 @@ def test_of_two_cookies_neither_counts() -> None:
     ticket, _ = new_token()
     half, cookie = halved(ticket, NOTHING)
     planted = f"{TICKET_COOKIE}={'A' * 43}"
-    both = Headers({"cookie": f"{planted}; {cookie.partition(';')[0]}"})
+    both = Headers.of({"cookie": f"{planted}; {cookie.partition(';')[0]}"})
     assert whole(half, both) != ticket
     _, fresh = halved(ticket, both)
     assert planted not in fresh

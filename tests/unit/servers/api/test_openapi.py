@@ -1,7 +1,6 @@
 """The description of the interface: all that is served, and nothing else."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from http import HTTPMethod, HTTPStatus
 from typing import Any
 
@@ -46,8 +45,8 @@ def told(*routes: Route) -> Any:
 
 
 def test_every_route_of_a_node_is_described_and_nothing_else(node: Node) -> None:
-    with ThreadPoolExecutor(1) as bodies, Transcoder() as transcoder:
-        routes = web_routes(node, bodies, transcoder, Knocks(node.parts))
+    with Transcoder() as transcoder:
+        routes = web_routes(node, transcoder, Knocks(node.parts))
     found = document(routes, "1")
     operations = {
         (template, method)

@@ -7,12 +7,12 @@ from ipaddress import ip_address
 from xml.etree import ElementTree as ET
 
 import pytest
-from starlette.datastructures import Headers
 
 from leadglass.access.rights import Right
 from leadglass.servers.dicomweb.table import table
 from leadglass.servers.dicomweb.wadl import MEDIA_TYPE
 from leadglass.servers.http.answers import Answer, Problem
+from leadglass.servers.http.headers import Headers
 from leadglass.servers.http.routes import About, Call, Parameter, Route
 
 WADL = "{http://wadl.dev.java.net/2009/02}"
@@ -45,7 +45,7 @@ def ask(accept: str | None, method: HTTPMethod = HTTPMethod.OPTIONS) -> Answer:
             method=method,
             path={},
             query=(),
-            headers=Headers({} if accept is None else {"accept": accept}),
+            headers=Headers.of({} if accept is None else {"accept": accept}),
             base="https://pacs.example",
             target="/dicom-web/",
             address=ip_address("127.0.0.1"),

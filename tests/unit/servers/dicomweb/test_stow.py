@@ -1,10 +1,7 @@
 """STOW-RS into a whole node: what is taken, what is refused, what breaks off."""
 
-import asyncio
 import json
-import threading
-from collections.abc import AsyncIterator, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -400,14 +397,14 @@ def test_what_is_gathered_has_limits(ingest: Ingest) -> None:
 # --- the shell ------------------------------------------------------------------------
 
 
-async def _body(data: bytes, size: int = 100) -> AsyncIterator[bytes]:
+def _body(data: bytes, size: int = 100) -> Iterator[bytes]:
     for at in range(0, len(data), size):
         yield data[at : at + size]
 
 
 def test_a_body_is_stored_as_it_comes(home: Home, ingest: Ingest) -> None:
     data = files(make_instance(1), make_instance(2))
-    result = asyncio.run(store(ingest, request(), _body(data)))
+    result = store(ingest, request(), _body(data))
     assert result.status == 200
     assert len(stored_bytes(home)) == 2
 
@@ -419,57 +416,13 @@ class Gone(Exception):
 def test_a_client_that_goes_away_leaves_nothing_half(
     home: Home, ingest: Ingest
 ) -> None:
-    async def leaving() -> AsyncIterator[bytes]:
+    def leaving() -> Iterator[bytes]:
         yield files(make_instance(1))[:-300]
         raise Gone
 
     with pytest.raises(Gone):
-        asyncio.run(store(ingest, request(), leaving()))
+        store(ingest, request(), leaving())
     assert not stored_bytes(home)
-    assert not list(home.parts.blobs.names())
-
-
-def test_a_request_that_is_given_up_ends_its_thread(home: Home, ingest: Ingest) -> None:
-    async def giving_up() -> None:
-        has_begun = asyncio.Event()
-
-        async def endless() -> AsyncIterator[bytes]:
-            yield files(make_instance(1))[:-300]
-            has_begun.set()
-            await asyncio.Event().wait()
-
-        task = asyncio.create_task(store(ingest, request(), endless()))
-        await has_begun.wait()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    asyncio.run(giving_up())  # which waits for the threads of its executor
-    assert not list(home.parts.blobs.names())
-
-
-def test_a_loop_that_ends_leaves_no_thread_behind(home: Home, ingest: Ingest) -> None:
-    """As a listener ends that nobody told to give requests up."""
-    loop = asyncio.new_event_loop()
-    has_begun = threading.Event()
-
-    async def endless() -> AsyncIterator[bytes]:
-        yield files(make_instance(1))[:-300]
-        loop.call_soon(loop.stop)
-        has_begun.set()
-        await asyncio.Event().wait()
-
-    with ThreadPoolExecutor(1) as executor:
-        task = loop.create_task(store(ingest, request(), endless(), executor))
-        loop.run_forever()
-        assert has_begun.is_set()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            loop.run_until_complete(task)
-        for _ in range(5):  # what was asked for ends, too
-            loop.call_soon(loop.stop)
-            loop.run_forever()
-        loop.close()
     assert not list(home.parts.blobs.names())
 
 

@@ -3,8 +3,7 @@
 import hashlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPMethod
@@ -72,10 +71,8 @@ def failing(_: Call) -> Answer:
     raise RuntimeError("Doe^Jane was born on 19700101")
 
 
-async def taking(_: Call, body: AsyncIterator[bytes]) -> Answer:
-    count = 0
-    async for piece in body:
-        count += len(piece)
+def taking(_: Call, body: Iterator[bytes]) -> Answer:
+    count = sum(map(len, body))
     return Answer(200, "text/plain", str(count).encode())
 
 
@@ -220,28 +217,25 @@ def listening(
     known = stores()
     strangers: SimpleQueue[str] = SimpleQueue()
 
-    with ThreadPoolExecutor(limits.requests_max) as executor:
-
-        def application(address: tuple[str, int]) -> Guard:
-            return Guard(
-                routes() if table is None else table,
-                known,
-                door,
-                origins=[f"https://localhost:{address[1]}", PUBLIC],
-                limits=limits,
-                executor=executor,
-            )
-
-        server = HttpServer(
-            application,
-            contexts.https,
-            ("127.0.0.1", 0),
-            limits,
-            grace_s=1.0,
-            stranger=lambda _, reason: strangers.put(reason),
+    def application(address: tuple[str, int]) -> Guard:
+        return Guard(
+            routes() if table is None else table,
+            known,
+            door,
+            origins=[f"https://localhost:{address[1]}", PUBLIC],
+            limits=limits,
         )
-        server.start()
-        try:
-            yield Running(server, authority.ca_path.read_text(), known, strangers)
-        finally:
-            server.close()
+
+    server = HttpServer(
+        application,
+        contexts.https,
+        ("127.0.0.1", 0),
+        limits,
+        grace_s=1.0,
+        stranger=lambda _, reason: strangers.put(reason),
+    )
+    server.start()
+    try:
+        yield Running(server, authority.ca_path.read_text(), known, strangers)
+    finally:
+        server.close()

@@ -9,7 +9,6 @@ from typing import Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.datastructures import Headers
 
 from leadglass.errors import Misconfigured
 from leadglass.servers.http.answers import Problem
@@ -19,6 +18,7 @@ from leadglass.servers.http.documents import (
     read_document,
     taking,
 )
+from leadglass.servers.http.headers import Headers
 from leadglass.servers.http.routes import Call, Door
 
 
@@ -33,7 +33,7 @@ def call(content_type: str = "application/json") -> Call:
         method="POST",
         path={},
         query=(),
-        headers=Headers({"content-type": content_type}),
+        headers=Headers.of({"content-type": content_type}),
         base="https://localhost",
         target="/",
         address=ip_address("127.0.0.1"),

@@ -280,7 +280,7 @@ class Stubborn:
 def test_closing_waits_neither_for_handshakes_nor_for_stubborn_threads(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_module, "_CANCELLED_S", 0.2)
+    monkeypatch.setattr(server_module, "_CUT_OFF_S", 0.2)
     stubborn = Stubborn()
     route = Route(
         method=HTTPMethod.GET, template="/slow", access=Right.FIND, handler=stubborn
