@@ -100,7 +100,7 @@ HOUSE: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
         ),
     ),
     ("use", "decides and records first", (("archive", "use cases: ingest, find, …"),)),
-    ("edge", "waiting: the network", (("servers", "TLS and DIMSE"),)),
+    ("edge", "waiting: the network", (("servers", "TLS; DIMSE, HTTPS, pages"),)),
     ("root", "puts it together", (("app", "composition root"), ("cli", "commands"))),
 )
 
@@ -167,8 +167,8 @@ def arrival() -> str:
         (184, 262, 200, 78),
         "port",
         "vault",
-        "① sealed blob durable:",
-        "file, rename, folder",
+        "① sealed blob with its",
+        "receipt, durable",
     )
     drawing.box(
         (424, 262, 180, 78),
@@ -184,8 +184,8 @@ def arrival() -> str:
         "who, what, from where;",
         "signed head of the log",
     )
-    drawing.box((424, 364, 412, 46), "port", "② one transaction, one sync")
-    drawing.box((24, 364, 360, 46), "out", "③ success is said, and not before")
+    drawing.box((424, 364, 412, 46), "port", "③ one transaction within 0.1 s")
+    drawing.box((24, 364, 360, 46), "out", "② success is said, and not before")
     drawing.arrow((144, 71), (180, 71))
     drawing.arrow((384, 71), (420, 71))
     drawing.arrow((604, 71), (640, 71))
@@ -196,13 +196,92 @@ def arrival() -> str:
     drawing.arrow((594, 220), (594, 240), (740, 240), (740, 258))
     drawing.arrow((514, 340), (514, 360))
     drawing.arrow((740, 340), (740, 360))
-    drawing.arrow((424, 387), (388, 387))
+    drawing.arrow((284, 340), (284, 360))
     drawing.arrow((84, 364), (84, 106))
     return drawing.svg()
 
 
+def doors() -> str:
+    """Draw the way of an instance or a wish through either door."""
+    drawing = Drawing(920, 452, "An instance arrives through either door")
+    drawing.box((24, 32, 150, 62), "out", "device", "certificate, DICOM")
+    drawing.box((24, 124, 150, 62), "out", "program", "bearer token, STOW")
+    drawing.box((24, 216, 150, 62), "out", "person", "session, in a browser")
+    drawing.box(
+        (214, 32, 206, 78),
+        "edge",
+        "servers/dimse",
+        "network known? TLS with",
+        "its certificate, then PDUs",
+    )
+    drawing.box(
+        (214, 140, 206, 138),
+        "edge",
+        "servers/http",
+        "TLS, limits, Host, Origin;",
+        "one proof a request; one",
+        "table of routes, each with",
+        "a right; one answer for all",
+        "who have proven nothing",
+    )
+    drawing.box(
+        (460, 32, 196, 62),
+        "port",
+        "identity",
+        "who is it? else: recorded",
+    )
+    drawing.box((460, 140, 196, 62), "pure", "access", "may it, and how far?")
+    drawing.box(
+        (460, 248, 196, 78),
+        "use",
+        "archive.ingest",
+        "each fragment once: limit,",
+        "hash, header, seal",
+    )
+    drawing.box((696, 32, 200, 62), "port", "audit", "refusals too, by reason")
+    drawing.box(
+        (696, 140, 200, 78),
+        "port",
+        "vault",
+        "① sealed blob and",
+        "receipt, durable",
+    )
+    drawing.box(
+        (696, 248, 200, 78),
+        "port",
+        "index and audit",
+        "③ rows and record, in one",
+        "transaction, very soon",
+    )
+    drawing.box(
+        (24, 366, 872, 46),
+        "out",
+        "② success is said: C-STORE status, or the STOW answer for each instance",
+    )
+    drawing.text(
+        24,
+        436,
+        "A search or a look goes the same way, and is on the record before its first "
+        "byte leaves.",
+        "small",
+    )
+    drawing.arrow((174, 63), (210, 63))
+    drawing.arrow((174, 155), (210, 155))
+    drawing.arrow((174, 247), (210, 247))
+    drawing.arrow((420, 63), (456, 63))
+    drawing.arrow((420, 171), (440, 171), (440, 78), (456, 78))
+    drawing.arrow((656, 63), (692, 63))
+    drawing.arrow((558, 94), (558, 136))
+    drawing.arrow((558, 202), (558, 244))
+    drawing.arrow((656, 272), (676, 272), (676, 171), (692, 171))
+    drawing.arrow((656, 300), (692, 300))
+    drawing.arrow((558, 326), (558, 362))
+    drawing.arrow((99, 366), (99, 282))
+    return drawing.svg()
+
+
 PICTURES: Mapping[str, Callable[[], str]] = MappingProxyType(
-    {"house.svg": house, "arrival.svg": arrival}
+    {"house.svg": house, "arrival.svg": arrival, "doors.svg": doors}
 )
 
 if __name__ == "__main__":

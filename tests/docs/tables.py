@@ -52,6 +52,7 @@ from leadglass.index.tables import SEVERAL, has_column
 from leadglass.pixels.transcode import DECODABLE
 from leadglass.servers.tls import MINIMUM_VERSIONS, TLS12_SUITES
 from leadglass.wire import association, dimse, pdus, status
+from tests.docs import dicomweb
 
 DOCS = Path(__file__).parents[2] / "docs"
 REFERENCE = DOCS / "reference"
@@ -240,6 +241,15 @@ _WHO = Actor("WHO")
 _CHANGE = DeviceChange("CT1")
 _RESULT = Result(Outcome.SUCCESS)
 # What each builder needs; whoever adds one adds it here, and so to the page.
+_ABOUT_TO_LEAVE = (
+    "instances are about to leave; recorded before the first byte. Images that a "
+    "viewer asks for one by one: once for the series "
+    "([why](../adr/0016-a-series-looked-at-is-one-record.md))"
+)
+_LEFT = (
+    "what really left by C-GET, C-MOVE or HTTPS, with counts; when a viewing ends, "
+    "what was shown of the series"
+)
 EXAMPLES: Mapping[str, tuple[str, Callable[[Events], Any]]] = MappingProxyType(
     {
         "application_started": (
@@ -286,11 +296,11 @@ EXAMPLES: Mapping[str, tuple[str, Callable[[Events], Any]]] = MappingProxyType(
             ),
         ),
         "begin_transferring": (
-            "instances are about to leave; recorded before the first byte",
+            _ABOUT_TO_LEAVE,
             lambda e: e.begin_transferring(_WHO, (_STUDY,)),
         ),
         "transferred": (
-            "what really left by C-GET or C-MOVE, with counts",
+            _LEFT,
             lambda e: e.transferred(_WHO, (_STUDY,), _RESULT),
         ),
         "instances_accessed": (
@@ -500,6 +510,11 @@ def bounds() -> str:
     )
 
 
+def _of_rows(rows: Callable[[], Iterator[Row]]) -> str:
+    head, *rest = rows()
+    return table(head, rest)
+
+
 # ── the pages ────────────────────────────────────────────────────────────────
 
 TABLES: Mapping[str, Callable[[], str]] = MappingProxyType(
@@ -520,9 +535,14 @@ TABLES: Mapping[str, Callable[[], str]] = MappingProxyType(
         "events": events,
         "people-events": people_events,
         "event-bounds": bounds,
+        **{name: partial(_of_rows, rows) for name, rows in dicomweb.TABLES.items()},
     }
 )
-PAGES = (REFERENCE / "conformance.md", REFERENCE / "audit-events.md")
+PAGES = (
+    REFERENCE / "conformance.md",
+    REFERENCE / "dicomweb.md",
+    REFERENCE / "audit-events.md",
+)
 
 
 def filled(text: str) -> str:

@@ -25,6 +25,7 @@ _CODE = re.compile(r"`([^`\n]+)`")
 _PATH = re.compile(
     r"(?:src|tests|docs|bench|requirements|\.ci)/[\w./-]+|[A-Z]{5,}(?:\.md)?$"
 )
+_TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 _SETTING = re.compile(rf"({'|'.join(SECTIONS)})\.([a-z_]+)")
 # A prompt, then perhaps variables, then our program by its name or its path.
 _PROMPT = re.compile(r"^ *[$#] +")
@@ -190,6 +191,16 @@ def test_words(page: Path) -> None:
     for pattern in (FORBIDDEN, UNFINISHED):
         found = pattern.search(text_of(page))
         assert found is None, found and found.group()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_tests_that_are_named_exist(page: Path) -> None:
+    missing = [
+        f"{path}::{test}"
+        for path, test in _TEST.findall(text_of(page))
+        if not re.search(rf"def {test}\b", (ROOT / path).read_text("utf-8"))
+    ]
+    assert missing == []
 
 
 def test_the_map_has_every_page() -> None:

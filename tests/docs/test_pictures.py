@@ -24,7 +24,7 @@ def script() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["house.svg", "arrival.svg"])
+@pytest.mark.parametrize("name", ["house.svg", "arrival.svg", "doors.svg"])
 def test_pictures_are_as_drawn(name: str, script: ModuleType) -> None:
     drawn = script.PICTURES[name]()
     assert (PICTURES / name).read_text("utf-8") == drawn, (
@@ -43,7 +43,7 @@ def test_the_house_has_the_folders_of_the_source(script: ModuleType) -> None:
     assert shown == there
 
 
-@pytest.mark.parametrize("name", ["house.svg", "arrival.svg"])
+@pytest.mark.parametrize("name", ["house.svg", "arrival.svg", "doors.svg"])
 def test_texts_fit_their_boxes(name: str) -> None:
     boxes = []
     for element in ET.parse(PICTURES / name).getroot():

@@ -1,8 +1,8 @@
-"""The tutorial's commands are run as they stand, in a shell, with DCMTK.
+"""The tutorials' commands are run as they stand, in a shell, with DCMTK and curl.
 
 A block of ``sh`` is run; ``<!-- refused -->`` before it says that its last command
 must fail, ``<!-- in the background -->`` that it serves until the end. Blocks of
-``console`` install software and are not run. Only the port is another.
+``console`` install software and are not run. Only the ports are others.
 """
 
 import os
@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "tutorial" / "first-scanner.md"
-PORT = "2762"  # as the page has it
+TUTORIALS = ROOT / "docs" / "tutorial"
+SCANNER, QUERY = TUTORIALS / "first-scanner.md", TUTORIALS / "first-query.md"
+DIMSE, HTTPS = "2762", "8443"  # as the pages have them
 COMMAND_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 60
 
@@ -32,8 +33,8 @@ class Block:
     text: str
 
 
-def blocks() -> list[Block]:
-    return [Block(*found.groups("")) for found in _BLOCK.finditer(PAGE.read_text())]
+def blocks(page: Path) -> list[Block]:
+    return [Block(*found.groups("")) for found in _BLOCK.finditer(page.read_text())]
 
 
 def free_port() -> str:
@@ -62,7 +63,7 @@ class Reader:
     """Two terminals in one folder."""
 
     def __init__(self, folder: Path) -> None:
-        self.port = free_port()
+        self.ports = {DIMSE: free_port(), HTTPS: free_port()}
         self.folder = folder / "reader"
         self.folder.mkdir()
         self.environment = {
@@ -70,7 +71,8 @@ class Reader:
             "HOME": str(self.folder),
             "LANG": "C.UTF-8",
             "PYTHONPATH": str(ROOT / "src"),
-            "LEADGLASS_DIMSE_LISTEN": f"127.0.0.1:{self.port}",
+            "LEADGLASS_DIMSE_LISTEN": f"127.0.0.1:{self.ports[DIMSE]}",
+            "LEADGLASS_HTTPS_LISTEN": f"127.0.0.1:{self.ports[HTTPS]}",
         }
         self.serving: subprocess.Popen[str] | None = None
         self.said: list[str] = []
@@ -116,12 +118,31 @@ class Reader:
     def remember(self, block: Block) -> None:
         """Take over what the reader is told to export in each terminal."""
         for name, value in re.findall(
-            r'^export (\w+)="(.*)"$', block.text, re.MULTILINE
+            r'^export (\w+)="(.*)"$', self._typed(block), re.MULTILINE
         ):
             self.environment[name] = value.replace("$PWD", str(self.folder))
 
     def _typed(self, block: Block) -> str:
-        return re.sub(rf"\b{PORT}\b", self.port, block.text)
+        text = block.text
+        for written, used in self.ports.items():
+            text = re.sub(rf"\b{written}\b", used, text)
+        return text
+
+    def follow(self, page: Path) -> str:
+        """Type all of a page; return what was said."""
+        output = ""
+        for block in blocks(page):
+            self.remember(block)
+            if block.mark == "in the background":
+                self.begin(block)
+                continue
+            ended = self.run(block)
+            was_refused = ended.returncode != 0
+            assert was_refused == (block.mark == "refused"), (
+                f"{block.text}\n{ended.stdout}"
+            )
+            output += ended.stdout
+        return output
 
 
 @pytest.fixture
@@ -136,16 +157,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
 
 
 def test_every_command_of_the_tutorial(reader: Reader) -> None:
-    output = ""
-    for block in blocks():
-        reader.remember(block)
-        if block.mark == "in the background":
-            reader.begin(block)
-            continue
-        ended = reader.run(block)
-        was_refused = ended.returncode != 0
-        assert was_refused == (block.mark == "refused"), f"{block.text}\n{ended.stdout}"
-        output += ended.stdout
+    output = reader.follow(SCANNER)
     # What the page says of it.
     assert len(reader.said) == 5
     assert output.count("CompressedSamples^CT1") >= 1  # the name, once asked for
@@ -153,11 +165,25 @@ def test_every_command_of_the_tutorial(reader: Reader) -> None:
     assert reader.stop() == 0
 
 
-def test_the_tutorial_has_blocks_of_each_kind() -> None:
-    marks = [block.mark for block in blocks()]
+def test_every_command_of_the_tutorial_of_dicomweb(reader: Reader) -> None:
+    output = reader.follow(QUERY)
+    # What the page says of it: one study of two, as stored, and a picture.
+    assert output.count('"0020000D"') == 1
+    study = (reader.folder / "study.multipart").read_bytes()
+    assert study.count(b"DICM") == 1
+    assert (reader.folder / "study.png").read_bytes().startswith(b"\x89PNG")
+    token = (reader.folder / "reporting.curl").read_text()
+    assert "lgt_" in token
+    assert token not in output
+    assert reader.stop() == 0
+
+
+@pytest.mark.parametrize(("page", "refused"), [(SCANNER, 4), (QUERY, 5)])
+def test_a_tutorial_has_blocks_of_each_kind(page: Path, refused: int) -> None:
+    marks = [block.mark for block in blocks(page)]
     assert marks.count("in the background") == 1
-    assert marks.count("refused") == 4
-    assert marks.count("") >= 10
+    assert marks.count("refused") == refused
+    assert marks.count("") >= 7
 
 
 def test_dcmtk_is_that_of_the_system(reader: Reader) -> None:

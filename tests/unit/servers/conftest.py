@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
@@ -31,19 +32,24 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def node(made_once: Path, tmp_path: Path) -> Iterator[Node]:
-    folder = tmp_path / "node"
+@contextmanager
+def opened(made_once: Path, folder: Path) -> Iterator[Node]:
+    """Open a copy of the node that was made once."""
     shutil.copytree(made_once, folder)
     with Node.open(config_of(folder / "home")) as node:
+        yield node
+
+
+@pytest.fixture
+def node(made_once: Path, tmp_path: Path) -> Iterator[Node]:
+    with opened(made_once, tmp_path / "node") as node:
         yield node
 
 
 Enrol = Callable[..., Caller]
 
 
-@pytest.fixture
-def enrol(node: Node, tmp_path: Path) -> Enrol:
+def enroller(node: Node, folder: Path) -> Enrol:
     """Return a function that enrols a device and gives it as a caller."""
 
     def enrol(name: str, *rights: str, scope: str = "everything") -> Caller:
@@ -55,13 +61,18 @@ def enrol(node: Node, tmp_path: Path) -> Enrol:
             now=datetime.now(UTC),
             scope=scope,
         )
-        node.registrar.enrol(node.operator, device, tmp_path / name)
+        node.registrar.enrol(node.operator, device, folder / name)
         node.devices._looked_s = float("-inf")  # or it would be known a second later
         return Caller(
             device.subject, ip_address("127.0.0.1"), name.upper(), channel="TLSv1.3"
         )
 
     return enrol
+
+
+@pytest.fixture
+def enrol(node: Node, tmp_path: Path) -> Enrol:
+    return enroller(node, tmp_path)
 
 
 Store = Callable[..., None]

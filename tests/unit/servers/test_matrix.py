@@ -4,14 +4,12 @@ What a role may is what ``access.roles`` says. A route whose parameters are not 
 here fails, and one without a right cannot be made at all.
 """
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPMethod
-from ipaddress import ip_address
 from pathlib import Path
 
 import httpx
@@ -29,7 +27,6 @@ from leadglass.archive.visit import Visits
 from leadglass.database.engine import Transaction
 from leadglass.dicom.transfer_syntaxes import EXPLICIT_VR_LE, TRANSFER_SYNTAXES
 from leadglass.dicom.uids import UID
-from leadglass.identity.device import parse_device
 from leadglass.identity.people.secondfactor import Factor
 from leadglass.identity.people.user import NewUser
 from leadglass.identity.rows import to_us
@@ -43,7 +40,7 @@ from leadglass.servers.http.authentication import (
 )
 from leadglass.servers.http.limits import HttpLimits
 from leadglass.servers.http.routes import Door, Route
-from tests.unit.servers.conftest import config_of
+from tests.unit.servers.conftest import enroller, opened
 from tests.unit.servers.http.rig import Running, listening
 from tests.unit.servers.instances import STUDY, make_instance
 from tests.unit.wire.rig import CT
@@ -137,30 +134,17 @@ class Matrix:
 @pytest.fixture(scope="module")
 def site(made_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """A node with a study and people; no test of these changes either."""
-    folder = tmp_path_factory.mktemp("matrix") / "node"
-    shutil.copytree(made_once, folder)
-    with Node.open(config_of(folder / "home")) as node:
-        stored(node, folder / "modality")
+    folder = tmp_path_factory.mktemp("matrix")
+    with opened(made_once, folder / "node") as node:
+        stored(node, enroller(node, folder)("modality", "store"))
         for role in ROLES:
             for where in SCOPES:
                 add(node, role, where)
         yield node
 
 
-def stored(node: Node, folder: Path) -> None:
+def stored(node: Node, sender: Caller) -> None:
     """Store a study as a device does."""
-    device = parse_device(
-        name="modality",
-        ae_titles=("MODALITY",),
-        networks=("127.0.0.0/8",),
-        rights=("store",),
-        now=datetime.now(UTC),
-    )
-    node.registrar.enrol(node.operator, device, folder)
-    node.devices._looked_s = float("-inf")  # or it would be known a second later
-    sender = Caller(
-        device.subject, ip_address("127.0.0.1"), "MODALITY", channel="TLSv1.3"
-    )
     instance = make_instance(1, pixels=3000, is_image=True)  # enough to be bulk data
     announced = Announced(CT, instance.uid, TRANSFER_SYNTAXES[UID(EXPLICIT_VR_LE)])
     arrival = node.ingest.begin(sender, announced)

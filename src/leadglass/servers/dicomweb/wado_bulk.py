@@ -42,12 +42,13 @@ from leadglass.servers.http.routes import Call, Route
 # What a film is as it is stored (Table 8.7.3-5).
 VIDEOS: Final = MappingProxyType(
     {
-        UID(f"1.2.840.10008.1.2.4.{last}"): media_type
+        UID(f"1.2.840.10008.1.2.4.{last}{fragmentable}"): media_type
         for media_type, lasts in (
             ("video/mpeg", range(100, 102)),
             ("video/mp4", range(102, 109)),
         )
         for last in lasts
+        for fragmentable in ("", ".1")
     }
 )
 PIXEL_DATA: Final = "7FE00010"
