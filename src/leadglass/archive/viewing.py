@@ -41,8 +41,9 @@ _LOG = logging.getLogger(__name__)
 IDLE_S: Final = 60.0
 # Nor does one go on for longer than this, so that what left is soon told.
 LENGTH_S: Final = 600.0
-# How long what was looked up may stand. A change of rules counts at once; one of what
-# a scope covers, or an erasure, within this: all changes do within two seconds.
+# How long what was looked up may stand while the database changes. A change of rules,
+# or an erasure, counts at once; one of what a scope covers within this: all changes do
+# within two seconds.
 _LOOKED_UP_S: Final = 1.0
 # Larger series are looked up one instance at a time, and recorded so.
 _INSTANCES_MAX: Final = 2_000
@@ -180,10 +181,11 @@ class Viewings:
         Raises:
             Unavailable: It cannot be looked up, or recorded.
         """
-        if not self._stands(viewing, scopes):
+        (instance_uid,) = selection.instance_uids
+        if not self._stands(viewing, scopes, instance_uid):
             self._look_up(viewing, selection, scopes)
         known = viewing.locations
-        found = known.get(selection.instance_uids[0])
+        found = known.get(instance_uid)
         if found is None or len(known) > _INSTANCES_MAX:
             return None
         if not viewing.is_recorded:
@@ -200,17 +202,18 @@ class Viewings:
             viewing.is_recorded = True
         return found
 
-    def _stands(self, viewing: _Viewing, scopes: tuple[Scope, ...]) -> bool:
+    def _stands(
+        self, viewing: _Viewing, scopes: tuple[Scope, ...], instance_uid: str
+    ) -> bool:
         """Tell whether what was looked up is still what may be seen."""
         if viewing.scopes != scopes or viewing.version < 0:
             return False
-        now_s = self._clock()
-        if now_s - viewing.looked_up_s < _LOOKED_UP_S:
+        if self.parts.database.version() == viewing.version:
             return True
-        if self.parts.database.version() != viewing.version:
+        if self._clock() - viewing.looked_up_s >= _LOOKED_UP_S:
             return False
-        viewing.looked_up_s = now_s
-        return True
+        found = viewing.locations.get(instance_uid)
+        return found is not None and self.parts.index.stands(self.parts.database, found)
 
     def _look_up(
         self, viewing: _Viewing, selection: Selection, scopes: tuple[Scope, ...]

@@ -19,6 +19,7 @@ from itertools import count
 from pathlib import Path
 from threading import Condition, Lock, get_ident
 from typing import Any, Generic, TypeVar
+from weakref import ReferenceType, ref
 
 import sqlcipher3.dbapi2 as driver
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, exc
@@ -224,7 +225,10 @@ class Database:
         for hook in self._before_reading:
             hook()
         with _translating(), self._readers.connect() as connection, connection.begin():
-            yield connection
+            try:
+                yield connection
+            finally:
+                _close_cursors(connection)
 
     def glance(
         self, statement: Prepared, values: Mapping[str, Any]
@@ -299,6 +303,7 @@ class Database:
             # Past SQLAlchemy: each request asks, and there is no transaction to it.
             cursor = self._watcher.connection.cursor()
             row = cursor.execute("PRAGMA data_version").fetchone()
+            cursor.close()  # while it is ours
             return int(row[0])
 
     def verify(self) -> None:
@@ -426,6 +431,9 @@ class Database:
             if translated is not error:
                 self._drop_writer()  # whatever state the file left it in
             return _Failure(translated, position, is_of_store=is_of_store)
+        finally:
+            if self._writer is not None:
+                _close_cursors(self._writer)
         return None
 
     def _drop_writer(self) -> None:
@@ -503,11 +511,54 @@ def _keep_waiting(polls: int) -> bool:
     return polls * LOCK_POLL_S < LOCK_WAIT_S
 
 
+# References to cursors that have gone are forgotten when there are this many.
+_CURSORS_MAX = 256
+
+
+class _Connection(driver.Connection):  # type: ignore[misc]  # it has no types
+    """A connection that can close its cursors before another thread gets it.
+
+    The driver keeps statements for the next cursor that asks the same. An old cursor
+    that goes resets *its* statement, even while a newer one executes it: that one then
+    reads an empty row, or cannot bind. Old cursors go in any thread at any time, with
+    the traceback of an error that somebody has handled at last. Closed, they let go.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._cursors: list[ReferenceType[driver.Cursor]] = []
+
+    def cursor(self, *args: Any, **kwargs: Any) -> driver.Cursor:
+        """Return a cursor that ``close_cursors`` closes."""
+        made = super().cursor(*args, **kwargs)
+        if len(self._cursors) >= _CURSORS_MAX:
+            self._cursors = [each for each in self._cursors if each() is not None]
+        self._cursors.append(ref(made))
+        return made
+
+    def close_cursors(self) -> None:
+        """Close those that are left."""
+        for each in self._cursors:
+            cursor = each()
+            if cursor is not None:
+                cursor.close()
+        self._cursors.clear()
+
+
+def _close_cursors(connection: Connection) -> None:
+    """Close what a transaction leaves; a connection that was dropped has nothing."""
+    with suppress(exc.SQLAlchemyError, driver.Error):
+        held = connection.connection.driver_connection
+        assert isinstance(held, _Connection)  # made by ``_connect``
+        held.close_cursors()
+
+
 def _connect(path: Path, key: bytes, *, is_writer: bool) -> driver.Connection:
     """Open the file; never make one, so that a lost file is noticed."""
     connection = driver.connect(
         f"{path.absolute().as_uri()}?mode=rw",
         uri=True,
+        factory=_Connection,
         isolation_level=None,  # we begin transactions ourselves
         check_same_thread=False,  # a pool hands it on, to one thread at a time
     )

@@ -60,6 +60,11 @@ class Index:
         found = database.glance(statements.FIND_KEY, {"study": study_uid})
         return str(found[0][0]) if found else None
 
+    def stands(self, database: Database, location: InstanceLocation) -> bool:
+        """Tell whether an instance is still there, on the same bytes."""
+        values = {"uid": location.instance_uid, "blob_name": location.blob}
+        return bool(database.glance(statements.STANDS, values))
+
     def remove_study(self, tx: Transaction, study_uid: str) -> Removed | None:
         """Take a study out, and what is kept aside of it; ``None`` if there is none.
 

@@ -113,6 +113,12 @@ FIND_KEY = Prepared(
 FIND_INSTANCE_ID = Prepared(
     select(instance.c.id).where(instance.c.sop_instance_uid == bindparam("uid"))
 )
+STANDS = Prepared(
+    select(instance.c.id).where(
+        instance.c.sop_instance_uid == bindparam("uid"),
+        instance.c.blob == bindparam("blob_name"),
+    )
+)
 COUNT_STUDY = Prepared(
     update(study)
     .where(study.c.id == bindparam("row"))

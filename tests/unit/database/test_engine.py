@@ -480,3 +480,26 @@ def test_processes_that_make_the_file_at_once_agree(path: Path) -> None:
     for thread in threads:
         thread.join()
     assert all(isinstance(each, int) for each in found), found
+
+
+def test_what_a_failed_work_leaves_disturbs_no_other(database: Database) -> None:
+    # Its cursor goes with its error, in the thread of its caller, while another work
+    # executes the same statement: the driver shares statements between cursors.
+    for text in ("first", "second", "third"):
+        database.write(note(text))
+    left: list[object] = []
+    asked = "SELECT text FROM note ORDER BY id"
+
+    def fails(tx: Transaction) -> None:
+        left.append(tx.connection.connection.cursor().execute(asked))
+        raise NotFound("no such study")
+
+    def reads(tx: Transaction) -> list[str]:
+        cursor = tx.connection.connection.cursor()
+        cursor.execute(asked)
+        left.clear()
+        return [text for (text,) in cursor.fetchall()]
+
+    with pytest.raises(NotFound):
+        database.write(fails)
+    assert database.write(reads) == ["first", "second", "third"]
