@@ -68,8 +68,6 @@ DRIVERS = {
     "httpx": {"identity"},
     "ldap3": {"identity"},
     "segno": {"servers", "cli"},
-    "starlette": {"servers"},
-    "uvicorn": {"servers"},
     "httptools": {"servers"},
 }
 

@@ -1,7 +1,6 @@
 """The tables of the DICOMweb conformance statement, made from the routes served."""
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import Any, Final, cast
 
@@ -34,17 +33,16 @@ ROOT: Final = "/dicom-web"
 def routes() -> tuple[Route, ...]:
     """Return what DICOMweb offers, as the composition root puts it together."""
     rendered = RetrieveRendered(NOTHING, NOTHING)
-    with ThreadPoolExecutor(1) as bodies:
-        services = (
-            *Search(NOTHING).routes(),
-            *Retrieve(NOTHING, NOTHING).routes(),
-            *RetrieveBulk(NOTHING, NOTHING).routes(),
-            *RetrieveFrames(NOTHING, NOTHING).routes(),
-            *rendered.routes(),
-            *Uri(Retrieve(NOTHING, NOTHING), rendered).routes(),
-            *Store(NOTHING, bodies, Https().stored_bytes_max).routes(),
-            *Delete(NOTHING, NOTHING).routes(),
-        )
+    services = (
+        *Search(NOTHING).routes(),
+        *Retrieve(NOTHING, NOTHING).routes(),
+        *RetrieveBulk(NOTHING, NOTHING).routes(),
+        *RetrieveFrames(NOTHING, NOTHING).routes(),
+        *rendered.routes(),
+        *Uri(Retrieve(NOTHING, NOTHING), rendered).routes(),
+        *Store(NOTHING, Https().stored_bytes_max).routes(),
+        *Delete(NOTHING, NOTHING).routes(),
+    )
     return tuple(
         each
         for each in whole(services, lambda: None)

@@ -110,8 +110,7 @@ def handshake_fault(error: OSError) -> str:
         return f"TLS: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
         return f"TLS: {(error.reason or 'not TLS').replace('_', ' ').lower()}"
-    # asyncio says that it has given up as if the peer had.
-    if isinstance(error, TimeoutError | ConnectionAbortedError):
+    if isinstance(error, TimeoutError):
         return "TLS: no handshake in time"
     return "TLS: the peer left"
 

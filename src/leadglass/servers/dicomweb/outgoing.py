@@ -26,7 +26,7 @@ _WISHES_MAX: Final = 64
 _UID = re.compile(r"[0-9.]{1,64}", re.ASCII)
 _TAG_HEX_DIGITS: Final = 40  # of an ETag: enough that no two are alike
 # An answer of so many bytes of content is made in one go: a frame of a CT, of an MR.
-# Each way from a thread to the event loop and back would cost more than the bytes.
+# Its length is then known, and it leaves in one write with its head.
 AT_ONCE_BYTES_MAX: Final = 1 << 20
 
 

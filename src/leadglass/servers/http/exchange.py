@@ -144,13 +144,15 @@ class Exchange:
         ahead: tuple[bytes, ...] = (head,)
         for piece in _gathered(body):
             self.sent_bytes += len(piece)
+            if length is not None and self.sent_bytes > length:
+                raise ValueError("a body is longer than was said")
             if is_chunked:
                 self._send(*ahead, b"%x\r\n" % len(piece), piece, b"\r\n")
             else:
                 self._send(*ahead, piece)
             ahead = ()
         if length is not None and self.sent_bytes != length:
-            raise ValueError("a body is not as long as was said")
+            raise ValueError("a body is shorter than was said")
         if is_chunked or ahead:
             self._send(*ahead, b"0\r\n\r\n" if is_chunked else b"")
 

@@ -93,11 +93,6 @@ class Secured:
                 raise Ended from None
             return data
 
-    @property
-    def has_more(self) -> bool:
-        """Whether something has come that was not received."""
-        return self._tls.pending() > 0 or self._came.pending > 0
-
     def send(self, parts: Iterable[bytes], within_s: float) -> None:
         """Send all of it, one part after the other; each half megabyte has its time.
 
