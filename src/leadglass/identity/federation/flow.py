@@ -36,7 +36,7 @@ def check_address(address: object, *, unsafe_loopback_http: bool = False) -> str
     Raises:
         Misconfigured: Not https, or with a name, password or fragment in it.
     """
-    if not isinstance(address, str) or not address.isascii() or " " in address:
+    if not isinstance(address, str) or not _is_visible(address):
         raise Misconfigured("oidc: an address of the provider is no address")
     try:
         parts = urlsplit(address)
@@ -49,6 +49,11 @@ def check_address(address: object, *, unsafe_loopback_http: bool = False) -> str
     if "@" in parts.netloc or "#" in address:
         raise Misconfigured("oidc: an address has a user or a fragment; leave it out")
     return address
+
+
+def _is_visible(text: str) -> bool:
+    """Whether a text is visible ASCII: nothing in it that could end a header."""
+    return text.isascii() and text.isprintable() and " " not in text
 
 
 @dataclass(frozen=True, slots=True)
