@@ -34,7 +34,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from leadglass import __version__
 from leadglass.access.networks import Network, parse_network
 from leadglass.access.policy import Kind, Rule, Subject
-from leadglass.access.roles import HOUSE_NETWORKS
+from leadglass.access.roles import HOUSE_NETWORKS, check_person
 from leadglass.archive.accounts import Accounts
 from leadglass.archive.bearer import Bearer
 from leadglass.archive.caller import Caller, Gate
@@ -59,13 +59,15 @@ from leadglass.archive.rebuild import Rebuild
 from leadglass.archive.recovery import Recovered, recover
 from leadglass.archive.register import Registrar
 from leadglass.archive.rulebook import RuleBook
+from leadglass.archive.signon import Claims, SignOn
 from leadglass.archive.verify import Verify
 from leadglass.archive.viewing import Viewings
 from leadglass.archive.visit import Visits
+from leadglass.archive.vouching import Vouching
 from leadglass.audit.builders import Events, Service
 from leadglass.audit.builders import Node as NodeName
 from leadglass.audit.log import AuditLog
-from leadglass.config import Config, Https
+from leadglass.config import Config, Https, Oidc
 from leadglass.database.engine import Database
 from leadglass.database.revision import is_current
 from leadglass.dicom.aetitle import AETitle
@@ -75,6 +77,12 @@ from leadglass.errors import LeadglassError, Misconfigured, Unavailable
 from leadglass.identity.administrators import FIRST_NAME, Administrators
 from leadglass.identity.authority import Authority
 from leadglass.identity.devices import Devices
+from leadglass.identity.federation.asking import Asker, tls_context
+from leadglass.identity.federation.flow import Client
+from leadglass.identity.federation.idtoken import SecondFactorRule
+from leadglass.identity.federation.mapping import GroupRoles
+from leadglass.identity.federation.provider import Provider, Trust
+from leadglass.identity.federation.secretfile import SecretFile
 from leadglass.identity.people.known import NoList, Sha1List
 from leadglass.identity.people.login import Stores
 from leadglass.identity.people.passkeys import Passkeys, RelyingParty
@@ -110,6 +118,7 @@ from leadglass.servers.http.routes import Route
 from leadglass.servers.http.server import HttpServer
 from leadglass.servers.mail import MailServer, Postman
 from leadglass.servers.pages import pages
+from leadglass.servers.pages.oidc import OidcRoutes
 from leadglass.servers.tls import Contexts, Credentials
 from leadglass.servers.viewer.assets import Viewer
 from leadglass.vault.folder import FolderBlobs
@@ -733,6 +742,8 @@ def web_routes(
     renderer = Renderer(transcoder)
     stores = node.login_stores(origins(node.config, port))
     visits = Visits(node.parts, node.sessions, knocks)
+    logins = Logins(node.parts, stores, knocks)
+    session_s = round(node.config.https.session_timeout_s)
     services = (
         *Search(node.find).routes(),
         *Retrieve(node.viewings, transcoder).routes(),
@@ -748,15 +759,85 @@ def web_routes(
         *EmergencyRoutes(node.emergencies, Explain(node.find)).routes(),
         *ListRoutes(node.listing).routes(),
         *AccountRoutes(node.accounts, visits).routes(),
-        *LoginRoutes(
-            node.parts,
-            Logins(node.parts, stores, knocks),
-            visits,
-            round(node.config.https.session_timeout_s),
-        ).routes(),
+        *LoginRoutes(node.parts, logins, visits, session_s).routes(),
     )
-    shown = (*pages.routes(), *Viewer.load().routes())
+    shown = [*pages.routes(_sign_on_name(node.config)), *Viewer.load().routes()]
+    provider = provider_of(node.config)
+    if provider is not None:
+        vouching = Vouching(node.parts, node.accounts, logins)
+        sign_on = SignOn(provider, _claims(node.config.oidc), vouching, logins)
+        shown += OidcRoutes(sign_on, session_s).routes()
     return described((*table(services, partial(_look, node)), *shown), __version__)
+
+
+def provider_of(config: Config) -> Provider | None:
+    """Return the OpenID provider that proves people; ``None``: there is none.
+
+    Raises:
+        Misconfigured: The CA file cannot be used, or a role cannot be given.
+    """
+    settings, path = config.oidc, config.oidc_secret_file
+    if not settings.issuer or path is None:
+        return None
+    _claims(settings)
+    trust = Trust(
+        settings.issuer,
+        SecondFactorRule(
+            amr=frozenset(settings.second_factor_amr),
+            acr=frozenset(settings.second_factor_acr),
+            unsafe_not_required=bool(settings.unsafe_single_factor),
+        ),
+        settings.algorithms,
+        # The settings have refused plain http but on this machine.
+        unsafe_loopback_http=settings.issuer.startswith("http://"),
+    )
+    return Provider(
+        trust,
+        Client(settings.client_id, " ".join(settings.scopes)),
+        SecretFile(path, "oidc.client_secret_file").read,
+        Asker(tls_context(config.oidc_ca_file), settings.response_timeout_s),
+    )
+
+
+def _sign_on_name(config: Config) -> str:
+    """Return what the login page calls single sign-on; empty: there is none."""
+    return config.oidc.name if config.oidc.issuer else ""
+
+
+def _claims(settings: Oidc) -> Claims:
+    """Return what is read of what a provider says.
+
+    Raises:
+        Misconfigured: There is no such role, or people cannot have it.
+    """
+    table = group_roles(settings.group_roles)
+    check_roles("oidc.group_roles", table.values())
+    return Claims(
+        GroupRoles(settings.groups_claim, table),
+        settings.name_claim,
+        settings.display_name_claim,
+    )
+
+
+def group_roles(texts: Iterable[str]) -> dict[str, str]:
+    """Return group → role of texts like ``GROUP=ROLE``, which the settings checked."""
+    return {group: role for group, _, role in (each.rpartition("=") for each in texts)}
+
+
+def check_roles(setting: str, roles: Iterable[str]) -> None:
+    """Make sure that people can have roles that a setting names, each alone.
+
+    Raises:
+        Misconfigured: All that cannot be.
+    """
+    problems: list[str] = []
+    for role in sorted(set(roles)):
+        try:
+            check_person((role,))
+        except Misconfigured as error:
+            problems += [f"{setting}: {problem}" for problem in error.problems]
+    if problems:
+        raise Misconfigured(*problems)
 
 
 def _look(node: Node) -> None:

@@ -22,6 +22,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self, TypeVar, get_type_hints
+from urllib.parse import urlsplit
 
 from leadglass.errors import Misconfigured
 
@@ -219,6 +220,65 @@ def _file_name(text: str) -> str | None:
     if not text or {"/", "\0"} & set(text) or text.startswith("."):
         return "write a plain file name without a slash"
     return None
+
+
+def _issuer_or_none(text: str) -> str | None:
+    if not text:
+        return None
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return "write the provider's address, as https://login.example"
+    is_here = host in {"127.0.0.1", "::1", "localhost"}
+    if not host or not (
+        parts.scheme == "https" or (parts.scheme == "http" and is_here)
+    ):
+        return "write an address with https://; http:// is for this machine alone"
+    if not text.isascii() or " " in text or "@" in parts.netloc:
+        return "write the provider's address without user and spaces"
+    if "?" in text or "#" in text:
+        return "an issuer has neither query nor fragment; leave them out"
+    return None
+
+
+def _shown_name(text: str) -> str | None:
+    if not 0 < len(text) <= 40 or not text.isprintable():
+        return "write a name of 1 to 40 characters that can be shown"
+    return None
+
+
+def _claim(text: str) -> str | None:
+    if not re.fullmatch(r"[!-~]{1,200}", text):
+        return "write the name of a claim, as groups"
+    return None
+
+
+def _scopes(texts: Sequence[str]) -> str | None:
+    # RFC 6749 §3.3: visible ASCII without quotes and backslash.
+    if not all(re.fullmatch(r"[!#-\[\]-~]{1,200}", text) for text in texts):
+        return 'write scopes, as "openid", "profile"'
+    return None if "openid" in texts else 'put "openid" into it'
+
+
+def _algorithms(texts: Sequence[str]) -> str | None:
+    known = ("RS256", "PS256", "ES256", "EdDSA", "Ed25519")
+    if not texts or set(texts) - set(known):
+        return f"use some of {', '.join(known)}: signatures by the provider's own key"
+    return None
+
+
+def _group_roles(texts: Sequence[str]) -> str | None:
+    seen: set[str] = set()
+    for text in texts:
+        # The last one: names in a directory have equals signs of their own.
+        group, _, role = text.rpartition("=")
+        if not group.strip() or not re.fullmatch(r"[a-z][a-z_-]{0,31}", role):
+            return 'write GROUP=ROLE, as "pacs-radiology=radiologist"'
+        if group in seen:
+            return "a group stands in it twice; it gives one role"
+        seen.add(group)
+    return None if len(texts) <= 200 else "name at most 200 groups"
 
 
 def _uid_prefixes(texts: Sequence[str]) -> str | None:
@@ -746,6 +806,84 @@ class Notices:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Oidc:
+    """Single sign-on: people whom an OpenID Connect provider proves."""
+
+    issuer: str = _setting(
+        "",
+        "The provider, letter by letter as it calls itself, as "
+        '"https://login.example/realms/hospital"; plain http is for this machine '
+        "alone. Empty: no single sign-on.",
+        check=_issuer_or_none,
+    )
+    name: str = _setting(
+        "single sign-on",
+        'What the login page calls it, after "Continue with".',
+        check=_shown_name,
+    )
+    client_id: str = _setting("", "What the provider knows us by.")
+    client_secret_file: str = _setting(
+        "",
+        "The file with the secret that it gave us, readable by its owner alone and "
+        "outside the data folder.",
+        check=_absolute_path,
+    )
+    scopes: tuple[str, ...] = _setting(
+        ("openid", "profile"),
+        "What is asked of the provider; openid is one of it. Some give groups only "
+        "for a scope of their own.",
+        check=_scopes,
+    )
+    groups_claim: str = _setting(
+        "groups", "The claim of the ID token with a person's groups.", check=_claim
+    )
+    name_claim: str = _setting(
+        "preferred_username",
+        "The claim with the name that somebody is called by here, after sso:. The "
+        "person is told apart by issuer and subject, never by this.",
+        check=_claim,
+    )
+    display_name_claim: str = _setting(
+        "name", "The claim with the name that people use.", check=_claim
+    )
+    group_roles: tuple[str, ...] = _setting(
+        (),
+        'Which group gives which role, as "pacs-radiology=radiologist". Who is in none '
+        "of these groups is not let in.",
+        check=_group_roles,
+    )
+    algorithms: tuple[str, ...] = _setting(
+        ("RS256", "PS256", "ES256", "EdDSA", "Ed25519"),
+        "By which of these ID tokens may be signed.",
+        check=_algorithms,
+    )
+    second_factor_amr: tuple[str, ...] = _setting(
+        ("mfa", "otp", "hwk", "swk", "sc", "pop", "fido"),
+        "Authentication methods (RFC 8176) of which the ID token must name one, so "
+        "that a second factor is believed.",
+    )
+    second_factor_acr: tuple[str, ...] = _setting(
+        (),
+        "Authentication contexts of which the ID token may name one instead.",
+    )
+    unsafe_single_factor: str = _setting(
+        "",
+        "Why people are let in, too, whom the provider knows by one proof alone: a "
+        "password that somebody else may have. What needs a proof of now is refused to "
+        "them. Empty: they are not let in.",
+    )
+    ca_file: str = _setting(
+        "",
+        "The certificates (PEM) that the provider's is verified against. Empty: those "
+        "that this system trusts.",
+        check=_absolute_path,
+    )
+    response_timeout_s: float = _setting(
+        10.0, "How long the provider may take for one answer.", low=0.5, high=60
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Log:
     """The operators' log. It never holds patient data."""
 
@@ -773,6 +911,7 @@ SECTIONS: Mapping[str, type] = MappingProxyType(
         "media": Media,
         "jobs": Jobs,
         "notices": Notices,
+        "oidc": Oidc,
         "log": Log,
     }
 )
@@ -944,6 +1083,7 @@ class Config:
     media: Media = field(default_factory=Media)
     jobs: Jobs = field(default_factory=Jobs)
     notices: Notices = field(default_factory=Notices)
+    oidc: Oidc = field(default_factory=Oidc)
     log: Log = field(default_factory=Log)
     # Dotted name → "leadglass.toml", a variable's name or "command line"; what
     # is not named here is the default.
@@ -1038,6 +1178,7 @@ class Config:
                     "along; move it out"
                 )
         yield from self._contradictions_of_notices()
+        yield from self._contradictions_of_oidc()
 
     def _contradictions_of_notices(self) -> Iterator[str]:
         """Yield what is wrong between settings of notices."""
@@ -1054,6 +1195,31 @@ class Config:
         if path is not None and _is_inside(path, self.home):
             yield (
                 "notices.password_file: inside the data folder, where every backup "
+                "takes it along; move it out"
+            )
+
+    def _contradictions_of_oidc(self) -> Iterator[str]:
+        """Yield what is wrong between settings of single sign-on."""
+        oidc = self.oidc
+        if oidc.issuer:
+            for key, what in (
+                ("client_id", "the provider must know us by something"),
+                ("client_secret_file", "without it no login can be finished"),
+                ("group_roles", "without a table nobody is let in"),
+            ):
+                if not getattr(oidc, key):
+                    yield f"oidc.{key}: missing; {what}"
+            if not (oidc.second_factor_amr or oidc.second_factor_acr):
+                yield (
+                    "oidc.second_factor_amr: empty, and second_factor_acr too: nothing "
+                    "would show a second factor; name what does"
+                )
+            if not self.https.listen:
+                yield "oidc.issuer: there is no HTTPS to log in by; set https.listen"
+        path = self.oidc_secret_file
+        if path is not None and _is_inside(path, self.home):
+            yield (
+                "oidc.client_secret_file: inside the data folder, where every backup "
                 "takes it along; move it out"
             )
 
@@ -1148,6 +1314,17 @@ class Config:
     def mail_ca_file(self) -> Path | None:
         """Whom to trust for the mail server; None: whom this system trusts."""
         return Path(self.notices.ca_file) if self.notices.ca_file else None
+
+    @property
+    def oidc_secret_file(self) -> Path | None:
+        """Where the secret is that the provider gave us; None: there is none."""
+        path = self.oidc.client_secret_file
+        return Path(path) if path else None
+
+    @property
+    def oidc_ca_file(self) -> Path | None:
+        """Whom to trust for the provider; None: whom this system trusts."""
+        return Path(self.oidc.ca_file) if self.oidc.ca_file else None
 
     @property
     def unsafe_plaintext_listen(self) -> Address | None:

@@ -117,7 +117,7 @@ class Accounts:
         Raises:
             Refused: ``caller`` may not.
             NotFound: No such user.
-            Misconfigured: It is disabled.
+            Misconfigured: It is disabled, or somebody else proves it.
         """
         self.parts.require(caller, Right.ADMINISTER, "reset a user")
         reason = _checked(reason)
@@ -146,7 +146,8 @@ class Accounts:
         Raises:
             Refused: ``caller`` may not, or it is himself.
             NotFound: No such user.
-            Misconfigured: Roles or scope cannot be, or an expectation forbids them.
+            Misconfigured: Roles or scope cannot be, an expectation forbids them, or
+                somebody else says the roles.
         """
         self.parts.require(caller, Right.ADMINISTER, "change a user")
         reason = _checked(reason)
@@ -159,7 +160,10 @@ class Accounts:
             new_scope = old_scope if scope is None else scope
             new_roles = old.roles if wanted is None else wanted
             check_person(new_roles, new_scope)
-            user = self.users.change_roles(tx, old.name, new_roles)
+            if wanted is None:  # also for whom somebody else says the roles of
+                user = self.users.change(tx, old, {})
+            else:
+                user = self.users.change_roles(tx, old.name, new_roles)
             self.parts.gate.keep(
                 user.subject, self._rules(old, old_scope), self._rules(user, new_scope)
             )
@@ -319,6 +323,10 @@ class Accounts:
         if user.disabled_at is not None:
             return ()
         return rules_of_person(user.subject, user.roles, scope, self.networks)
+
+    def rules_of(self, tx: Transaction, user: User) -> tuple[Rule, ...]:
+        """Return what a user's roles allow; none if it is disabled."""
+        return self._rules(user, self.scopes.of(tx.connection, user))
 
     def _account(self, tx: Transaction, user: User) -> Account:
         now = datetime.now(UTC)

@@ -14,7 +14,7 @@ the person begins again (the one-time secret is spent with the enrolment, so an
 administrator gives a new one: ``leadglass users reset``).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, TypeVar
@@ -33,6 +33,7 @@ from leadglass.database.engine import Transaction
 from leadglass.errors import PeerError, Refused
 from leadglass.identity.people.enrolment import Enrolled, Enrolment, Offer, WrongCode
 from leadglass.identity.people.login import (
+    NO_FACTS,
     Failure,
     LoggedIn,
     Login,
@@ -42,7 +43,7 @@ from leadglass.identity.people.login import (
 )
 from leadglass.identity.people.passkeys import Passkey
 from leadglass.identity.people.secondfactor import Factor
-from leadglass.identity.people.sessions import Session
+from leadglass.identity.people.sessions import NEVER, Session
 from leadglass.identity.people.user import User
 
 # Failures of one address that are recorded one by one in a minute; then counted.
@@ -69,6 +70,22 @@ class Peer:
 
     address: Address
     channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What somebody else says of a person that it has proven.
+
+    Attributes:
+        facts: Which one, and its name for the person; for the record.
+        has_second_factor: Whether it asserts one. Without, a session is never fresh:
+            what needs a person who has just proven itself is refused.
+        proven_at: When the person proved itself; ``None``: it does not say.
+    """
+
+    facts: Mapping[str, str]
+    has_second_factor: bool
+    proven_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +190,7 @@ class Logins:
         return self._told(self._write(work))
 
     def open_session(
-        self, tx: Transaction, user: User, peer: Peer, how: str, now: datetime
+        self, tx: Transaction, user: User, peer: Peer, proof: Proof, now: datetime
     ) -> LoggedIn | Failure:
         """Begin a session for a person whom somebody else has proven, on the record.
 
@@ -184,19 +201,50 @@ class Logins:
             tx: The transaction in which it was found who that is.
             user: Who.
             peer: Where from.
-            how: By what it was proven, for the record.
+            proof: What it was proven by.
             now: When.
         """
         current = self._stores.users.by_id(tx.connection, user.id)
         if current.disabled_at is not None:
-            failure = Failure(Reason.DISABLED, current.name, detail=how)
+            failure = Failure(Reason.DISABLED, current.name, facts=proof.facts)
             self._record_failure(tx, failure, peer)
             return failure
+        proven_at = proof.proven_at if proof.has_second_factor else NEVER
         token, session = self._stores.sessions.create(
-            tx, current, Factor.NONE, peer.address, now
+            tx,
+            current,
+            Factor.PROVIDER if proof.has_second_factor else Factor.NONE,
+            peer.address,
+            now,
+            proven_at or NEVER,
         )
-        self._record_login(tx, session, peer, how)
+        self._record_login(tx, session, peer, proof)
         return LoggedIn(session, token)
+
+    def turn_away(self, failure: Failure, peer: Peer, now: datetime) -> None:
+        """Record that somebody was not let in, and count it as a failure from there."""
+
+        def work(tx: Transaction) -> None:
+            self._stores.lockout.failed(tx, None, peer.address, now)
+            self._record_failure(tx, failure, peer)
+
+        self._write(work)
+
+    def check_peer(self, peer: Peer, now: datetime) -> None:
+        """Make sure that somebody may try to log in from there now.
+
+        Raises:
+            Refused: Too many have failed; it is on the record.
+        """
+        with self._parts.database.read() as connection:
+            until = self._stores.lockout.blocked_until(
+                connection, None, peer.address, now
+            )
+        if until is None:
+            return
+        failure = Failure(Reason.BLOCKED)
+        self._write(lambda tx: self._record_failure(tx, failure, peer))
+        raise failure.refusal()
 
     def log_out(self, visit: Visit) -> None:
         """End the session."""
@@ -554,10 +602,15 @@ class Logins:
         return outcome
 
     def _record_login(
-        self, tx: Transaction, session: Session, peer: Peer, how: str = ""
+        self,
+        tx: Transaction,
+        session: Session,
+        peer: Peer,
+        proof: Proof | None = None,
     ) -> None:
         actor = _actor(session.user.name, peer)
-        self._append(tx, self._events.logged_in(actor, how or session.factor))
+        facts = NO_FACTS if proof is None else proof.facts
+        self._append(tx, self._events.logged_in(actor, session.factor, facts))
 
     def _record_failure(self, tx: Transaction, failure: Failure, peer: Peer) -> None:
         """Record a failure, and a lock that it has set; a flood is counted."""
@@ -565,7 +618,10 @@ class Logins:
         count = self._knocks.count(peer.address, "login refused")
         if count <= _FAILURES_TOLD_MAX:
             self._append(
-                tx, self._events.login_failed(actor, failure.reason, failure.detail)
+                tx,
+                self._events.login_failed(
+                    actor, failure.reason, failure.detail, failure.facts
+                ),
             )
         if failure.locked_until is not None:
             facts = {"until": failure.locked_until.isoformat(timespec="seconds")}
@@ -595,7 +651,11 @@ def _fresh(visit: Visit) -> datetime:
 
     Raises:
         NotFresh: It has not.
+        PeerError: Somebody else proves the person: with a proof of ours it could come
+            when that does not let it in any more.
     """
+    if visit.session.user.is_external:
+        raise PeerError("your proofs are kept where you log in, not here")
     now = datetime.now(UTC)
     if not visit.session.is_fresh(now):
         raise NotFresh

@@ -8,6 +8,8 @@ Security Attributes Changed (§A.5.3.12).
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
 
 from leadglass.audit.builders import Actor, Node
 from leadglass.audit.codes import (
@@ -24,6 +26,8 @@ from leadglass.audit.events import Event, Participant, ParticipantObject
 
 _ALERT = "Alert Description"  # ParticipantObjectDetail type of §A.5.3.12
 
+NO_FACTS: Final[Mapping[str, str]] = MappingProxyType({})
+
 _ATTRIBUTES = (EventType.USER_SECURITY_ATTRIBUTES_CHANGED,)
 _ROLES = (*_ATTRIBUTES, EventType.SECURITY_ROLES_CHANGED)
 
@@ -32,6 +36,8 @@ class AccountAct(StrEnum):
     """What became of an account; ``types`` says by which codes it is recorded."""
 
     ADDED = "user added"
+    CAME = "user added at the first login by a provider"
+    GROUPS = "user's roles changed with its groups at the provider"
     ENROLLED = "user enrolled"
     RESET = "user reset: all proofs taken, a new one-time secret given"
     ROLES = "user's roles changed"
@@ -55,6 +61,8 @@ class AccountAct(StrEnum):
 _OF_ROLES = frozenset(
     {
         AccountAct.ADDED,
+        AccountAct.CAME,
+        AccountAct.GROUPS,
         AccountAct.ROLES,
         AccountAct.DISABLED,
         AccountAct.ENABLED,
@@ -95,11 +103,22 @@ class AccountEvents:
 
     node: Node
 
-    def logged_in(self, actor: Actor, factor: str) -> Event:
-        """A person has proven itself: User Authentication, Login (110122)."""
-        return self._authentication(EventType.LOGIN, actor, {"factor": factor})
+    def logged_in(
+        self, actor: Actor, factor: str, facts: Mapping[str, str] = NO_FACTS
+    ) -> Event:
+        """A person has proven itself: User Authentication, Login (110122).
 
-    def login_failed(self, actor: Actor, reason: str, detail: str = "") -> Event:
+        ``facts``: ``issuer`` and ``subject``, if somebody else has proven it.
+        """
+        return self._authentication(EventType.LOGIN, actor, {**facts, "factor": factor})
+
+    def login_failed(
+        self,
+        actor: Actor,
+        reason: str,
+        detail: str = "",
+        facts: Mapping[str, str] = NO_FACTS,
+    ) -> Event:
         """Somebody did not: Login, minor failure.
 
         ``actor.name`` is the user that it would be if that is known. What was typed
@@ -108,7 +127,7 @@ class AccountEvents:
         return self._authentication(
             EventType.LOGIN,
             actor,
-            {"detail": detail},
+            {**facts, "detail": detail},
             outcome=Outcome.MINOR_FAILURE,
             description=reason,
         )

@@ -17,6 +17,8 @@ from leadglass.cli.answers import time_text
 from leadglass.cli.outside import (
     check_mail_files,
     check_mail_server,
+    check_oidc_provider,
+    check_oidc_settings,
     check_password_list,
 )
 from leadglass.config import FILE_NAME, Config
@@ -80,6 +82,10 @@ def examine(home: Path, load: Callable[[], Config]) -> Findings:
     found.attempt("mail files", lambda: check_mail_files(config))
     if len(found.problems) == known:
         found.attempt("mail server", lambda: check_mail_server(config))
+    known = len(found.problems)
+    found.attempt("single sign-on", lambda: check_oidc_settings(config))
+    if len(found.problems) == known:
+        found.attempt("OpenID provider", lambda: check_oidc_provider(config))
     if not Keyring.exists(Layout(home).keys):
         found.problems.append("keys: no keyring here; run `leadglass init`")
         return found

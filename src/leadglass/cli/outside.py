@@ -6,13 +6,15 @@ looked at here, each with its remedy.
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from leadglass.app import mail_server_of
+from leadglass.app import mail_server_of, provider_of
 from leadglass.config import Config
 from leadglass.errors import Misconfigured, Unavailable
+from leadglass.identity.federation.secretfile import SecretFile
 from leadglass.identity.people.known import Sha1List
 
 # Read by others, a password is theirs; written by others, a list of whom to trust, or
@@ -70,6 +72,55 @@ def check_mail_server(config: Config) -> None:
             f"{error}; see to notices.smtp_server, tls, ca_file, user and "
             "password_file; until then no mail leaves, and reviews wait"
         ) from None
+
+
+def check_oidc_settings(config: Config) -> None:
+    """Look at the files of single sign-on, and at the roles that it gives.
+
+    Raises:
+        Misconfigured: All that is wrong with all of them.
+    """
+    secret = config.oidc_secret_file
+    problems: list[str] = []
+    for path, setting, others in (
+        (config.oidc_ca_file, "oidc.ca_file", _OTHERS_WRITE),
+        (secret, "oidc.client_secret_file", _OTHERS_READ),
+    ):
+        if path is not None:
+            problems += file_problems(path, setting, others)
+    if secret is not None and not problems:
+        problems += _problems_of(SecretFile(secret, "oidc.client_secret_file").read)
+    problems += _problems_of(lambda: provider_of(config))
+    # A file that is not there is told by both.
+    _raise(iter(dict.fromkeys(problems)))
+
+
+def check_oidc_provider(config: Config) -> None:
+    """Ask the provider what it is, and for its keys; nobody logs in.
+
+    Raises:
+        Unavailable: It does not answer, or not as it must.
+        Misconfigured: The settings cannot be used.
+    """
+    provider = provider_of(config)
+    if provider is None:
+        return
+    try:
+        provider.look(datetime.now(UTC))
+    except Unavailable as error:
+        raise Unavailable(
+            f"{error}; see to oidc.issuer, ca_file and the way there; until then "
+            "people log in with names and passwords of this node alone"
+        ) from None
+
+
+def _problems_of(use: Callable[[], object]) -> tuple[str, ...]:
+    """Return what is wrong with what cannot be used."""
+    try:
+        use()
+    except Misconfigured as error:
+        return error.problems
+    return ()
 
 
 def file_problems(path: Path, setting: str, others: int) -> Iterator[str]:

@@ -13,7 +13,7 @@ from leadglass.access.policy import Kind, Subject
 from leadglass.archive.accounts import Accounts
 from leadglass.archive.caller import Caller
 from leadglass.archive.doors import Knocks
-from leadglass.archive.logins import Logins, Peer
+from leadglass.archive.logins import Logins, Peer, Proof
 from leadglass.archive.parts import Parts
 from leadglass.archive.visit import Visit, Visits
 from leadglass.audit.codes import EventID, EventType, Outcome
@@ -310,11 +310,14 @@ def test_sessions_of_others_are_for_administrators(home: Home, people: People) -
 # ── proven by somebody else ──────────────────────────────────────────────────
 
 
+PROOF = Proof({"issuer": "https://login.example", "subject": "s-1"}, True, None)
+
+
 def opened(people: People) -> LoggedIn | Failure:
     def work(tx: Any) -> LoggedIn | Failure:
         user = people.accounts.users.get(tx.connection, "alice")
         now = datetime.now(UTC)
-        return people.logins.open_session(tx, user, DESK, "OpenID Connect", now)
+        return people.logins.open_session(tx, user, DESK, PROOF, now)
 
     return people.accounts.parts.database.write(work)
 
@@ -326,7 +329,11 @@ def test_a_session_after_a_proof_elsewhere_is_on_the_record(
     assert isinstance(made, LoggedIn)
     assert stands(people, made.token)
     (event,) = authentications(home)
-    assert dict(event.details)["factor"] == "OpenID Connect"
+    details = dict(event.details)
+    assert details["factor"] == "provider"
+    assert PROOF.facts.items() <= details.items()
+    # Nobody has said that the person proved itself just now.
+    assert not made.session.is_fresh(datetime.now(UTC))
 
 
 def test_who_is_disabled_here_is_not_let_in_by_a_proof_elsewhere(

@@ -10,6 +10,7 @@ import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import sha256
 from hmac import compare_digest
 from urllib.parse import urlencode, urlsplit
@@ -23,6 +24,9 @@ CODE_CHARACTERS_MAX = 2_048
 PARAMETERS_MAX = 16
 # A word of RFC 6749 §4.1.2.1, for the record; anything else could be anything.
 _ERROR = re.compile(r"[a-z_]{1,40}")
+_BASIC, _POST = "client_secret_basic", "client_secret_post"
+# OpenID Connect Core §3.1.2.1: ask for a proof, and say when it was given.
+_ANEW = {"prompt": "login", "max_age": "0"}
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
@@ -32,7 +36,7 @@ def check_address(address: object, *, unsafe_loopback_http: bool = False) -> str
     Raises:
         Misconfigured: Not https, or with a name, password or fragment in it.
     """
-    if not isinstance(address, str) or not address.isascii() or " " in address:
+    if not isinstance(address, str) or not _is_visible(address):
         raise Misconfigured("oidc: an address of the provider is no address")
     try:
         parts = urlsplit(address)
@@ -47,6 +51,11 @@ def check_address(address: object, *, unsafe_loopback_http: bool = False) -> str
     return address
 
 
+def _is_visible(text: str) -> bool:
+    """Whether a text is visible ASCII: nothing in it that could end a header."""
+    return text.isascii() and text.isprintable() and " " not in text
+
+
 @dataclass(frozen=True, slots=True)
 class Metadata:
     """What a provider says of itself (OpenID Connect Discovery 1.0 §3).
@@ -57,6 +66,8 @@ class Metadata:
         token_endpoint: Where codes are redeemed.
         jwks_uri: Where its keys are.
         names_itself: Whether its answers carry ``iss`` (RFC 9207 §3).
+        takes_basic: Whether we prove ourselves to it in a header (RFC 6749 §2.3.1),
+            else in the form.
     """
 
     issuer: str
@@ -64,6 +75,7 @@ class Metadata:
     token_endpoint: str
     jwks_uri: str
     names_itself: bool = False
+    takes_basic: bool = True
 
     @classmethod
     def parse(
@@ -72,13 +84,21 @@ class Metadata:
         """Read a discovery document.
 
         Raises:
-            Unavailable: Of another issuer (§4.3), or it cannot be used with PKCE.
+            Unavailable: Of another issuer (§4.3), or it cannot be used with PKCE or
+                with a secret.
         """
         if not isinstance(document, dict) or document.get("issuer") != issuer:
             raise Unavailable("oidc: the provider's document is not of that issuer")
+        # Who does not say what it offers may offer it still: many do not say so.
         methods = document.get("code_challenge_methods_supported", ["S256"])
         if not isinstance(methods, list) or "S256" not in methods:
             raise Unavailable("oidc: the provider does not offer PKCE with S256")
+        # Who says nothing takes this one (§3; RFC 8414 §2).
+        ways = document.get("token_endpoint_auth_methods_supported", [_BASIC])
+        if not isinstance(ways, list) or not {_BASIC, _POST} & {
+            each for each in ways if isinstance(each, str)
+        }:
+            raise Unavailable("oidc: the provider takes no client with a secret")
         try:
             go, redeem, keys = (
                 check_address(
@@ -89,7 +109,7 @@ class Metadata:
         except Misconfigured as error:
             raise Unavailable("oidc: the provider names an unsafe address") from error
         names_itself = document.get("authorization_response_iss_parameter_supported")
-        return cls(issuer, go, redeem, keys, names_itself is True)
+        return cls(issuer, go, redeem, keys, names_itself is True, _BASIC in ways)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +118,6 @@ class Client:
 
     Attributes:
         client_id: Our name there.
-        redirect_uri: Where browsers come back to; registered there.
         scope: What is asked for; ``openid`` is one of it.
 
     Raises:
@@ -106,7 +125,6 @@ class Client:
     """
 
     client_id: str
-    redirect_uri: str
     scope: str = "openid"
 
     def __post_init__(self) -> None:
@@ -125,21 +143,26 @@ class Begun:
 
     Attributes:
         issuer: Whom the browser was sent to.
+        redirect_uri: Where it comes back to; registered there.
         state: What it brings back.
         nonce: What the ID token must hold.
         verifier: What the code is redeemed with; never leaves this side before.
+        anew_since: Since when the person must have proven itself to the provider;
+            ``None``: whenever it did.
     """
 
     issuer: str
+    redirect_uri: str
     state: str = field(repr=False)
     nonce: str = field(repr=False)
     verifier: str = field(repr=False)
+    anew_since: datetime | None = None
 
 
-def begin(issuer: str) -> Begun:
+def begin(issuer: str, redirect_uri: str, anew_since: datetime | None = None) -> Begun:
     """Make up what one login needs."""
     state, nonce, verifier = (secrets.token_urlsafe(SECRET_BYTES) for _ in range(3))
-    return Begun(issuer, state, nonce, verifier)
+    return Begun(issuer, redirect_uri, state, nonce, verifier, anew_since)
 
 
 def challenge(verifier: str) -> str:
@@ -154,12 +177,13 @@ def address_to_go(metadata: Metadata, client: Client, begun: Begun) -> str:
         {
             "response_type": "code",
             "client_id": client.client_id,
-            "redirect_uri": client.redirect_uri,
+            "redirect_uri": begun.redirect_uri,
             "scope": client.scope,
             "state": begun.state,
             "nonce": begun.nonce,
             "code_challenge": challenge(begun.verifier),
             "code_challenge_method": "S256",
+            **({} if begun.anew_since is None else _ANEW),
         }
     )
     joint = "&" if "?" in metadata.authorization_endpoint else "?"

@@ -6,7 +6,7 @@ as it must be raises; the reasons are for the record and hold nothing of a perso
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hmac import compare_digest
 
 from joserfc import jws, jwt
@@ -33,6 +33,13 @@ AGE_MAX = timedelta(minutes=10)
 SECOND_FACTORS = frozenset({"mfa", "otp", "hwk", "swk", "sc", "pop", "fido"})
 
 
+class NoSecondFactor(Refused):
+    """The provider knows the person by one proof alone, or does not say."""
+
+    def __init__(self) -> None:
+        super().__init__("ID token: asserts no second factor")
+
+
 @dataclass(frozen=True, slots=True)
 class SecondFactorRule:
     """How the provider must say that it has seen a second factor.
@@ -56,8 +63,6 @@ class SecondFactorRule:
 
     def is_met(self, claims: Mapping[str, object]) -> bool:
         """Whether these claims assert a second factor."""
-        if self.unsafe_not_required:
-            return True
         acr, amr = claims.get("acr"), claims.get("amr")
         if isinstance(acr, str) and acr in self.acr:
             return True
@@ -74,12 +79,20 @@ class Expected:
         client_id: Who we are there.
         nonce: What was sent with the browser that comes back.
         second_factor: What must be asserted of it.
+        algorithms: Those of ``ALGORITHMS`` by which it may be signed.
+        anew_since: Since when the person must have proven itself; ``None``: whenever.
     """
 
     issuer: str
     client_id: str
     nonce: str = field(repr=False)
     second_factor: SecondFactorRule = field(default_factory=SecondFactorRule)
+    algorithms: tuple[str, ...] = ALGORITHMS
+    anew_since: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if not self.algorithms or set(self.algorithms) - set(ALGORITHMS):
+            raise Misconfigured(f"oidc: algorithms are of {', '.join(ALGORITHMS)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +103,19 @@ class Identity:
         issuer: Which provider.
         subject: Its own name for the person; never used again for another.
         claims: All it says, checked.
+        has_second_factor: Whether the provider asserts that it has seen one.
+        proven_at: When the person proved itself to the provider; ``None``: it does
+            not say.
     """
 
     issuer: str
     subject: str = field(repr=False)
     claims: Mapping[str, object] = field(repr=False)
+    has_second_factor: bool = False
+    proven_at: datetime | None = None
 
 
-def key_id(token: str) -> str | None:
+def key_id(token: str, algorithms: tuple[str, ...] = ALGORITHMS) -> str | None:
     """Return which key a token says to be signed with; nothing is judged yet.
 
     Raises:
@@ -109,7 +127,7 @@ def key_id(token: str) -> str | None:
         header = jws.extract_compact(token.encode("ascii")).headers()
     except (JoseError, ValueError, TypeError) as error:
         raise Refused("ID token: not a signed token") from error
-    if header.get("alg") not in ALGORITHMS:
+    if header.get("alg") not in algorithms:
         raise Refused("ID token: its algorithm is not one of ours")
     kid = header.get("kid")
     if kid is not None and not isinstance(kid, str):
@@ -141,11 +159,12 @@ def verify(token: str, key: Key, expected: Expected, now: datetime) -> Identity:
     Raises:
         Refused: Anything about it is wrong.
     """
-    key_id(token)  # the limits and the list of algorithms hold whoever calls
+    # The limits and the list of algorithms hold whoever calls.
+    key_id(token, expected.algorithms)
     if key.key_type not in KEY_TYPES:
         raise Refused("ID token: its key is not a public one")
     try:
-        claims = jwt.decode(token, key, algorithms=list(ALGORITHMS)).claims
+        claims = jwt.decode(token, key, algorithms=list(expected.algorithms)).claims
     except (JoseError, ValueError, TypeError) as error:
         raise Refused("ID token: its signature is wrong") from error
     if claims.get("iss") != expected.issuer:
@@ -158,9 +177,32 @@ def verify(token: str, key: Key, expected: Expected, now: datetime) -> Identity:
     subject = claims.get("sub")
     if not isinstance(subject, str) or not _could_be_subject(subject):
         raise Refused("ID token: names nobody")
-    if not expected.second_factor.is_met(claims):
-        raise Refused("ID token: asserts no second factor")
-    return Identity(expected.issuer, subject, claims)
+    rule = expected.second_factor
+    has_second_factor = rule.is_met(claims)
+    if not (has_second_factor or rule.unsafe_not_required):
+        raise NoSecondFactor
+    proven_at = _proven_at(claims, expected.anew_since, now)
+    return Identity(expected.issuer, subject, claims, has_second_factor, proven_at)
+
+
+def _proven_at(
+    claims: Mapping[str, object], anew_since: datetime | None, now: datetime
+) -> datetime | None:
+    """Return when the person proved itself (§2, ``auth_time``).
+
+    Raises:
+        Refused: It is no time, to come, or before it was asked to.
+    """
+    if "auth_time" not in claims:
+        if anew_since is not None:
+            raise Refused("ID token: does not say when the person proved itself")
+        return None
+    at = _seconds(claims, "auth_time")
+    if at > (now + CLOCK_SKEW).timestamp():
+        raise Refused("ID token: proven at a time to come")
+    if anew_since is not None and at < (anew_since - CLOCK_SKEW).timestamp():
+        raise Refused("ID token: not proven anew")
+    return min(datetime.fromtimestamp(at, UTC), now)
 
 
 def _could_be_subject(subject: str) -> bool:

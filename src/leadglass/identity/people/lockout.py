@@ -153,10 +153,11 @@ def _keys(
     user = (Source.USER, _NOBODY if user_id is None else str(user_id))
     if address is None:
         return (user,)
-    return (user, (Source.ADDRESS, _network(address)))
+    return (user, (Source.ADDRESS, network_of(address)))
 
 
-def _network(address: Address) -> str:
+def network_of(address: Address) -> str:
+    """Return what failures of an address are counted by: an IPv6 /64 is one."""
     address = plain(address)
     if isinstance(address, IPv6Address):
         return str(ip_network((address, _IPV6_PREFIX), strict=False))

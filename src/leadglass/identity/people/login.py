@@ -16,9 +16,11 @@ are counted one by one).
 A failure is returned, not raised: raising would undo the count of it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 
 from sqlalchemy import Connection
 
@@ -32,6 +34,8 @@ from leadglass.identity.people.secondfactor import Factor, SecondFactors
 from leadglass.identity.people.sessions import Session, Sessions
 from leadglass.identity.people.tickets import Purpose, Ticket, Tickets
 from leadglass.identity.people.users import Credentials, Users
+
+NO_FACTS: Mapping[str, str] = MappingProxyType({})
 
 # What anybody hears of any failure.
 ONE_ANSWER = "login failed; after several tries, wait a while"
@@ -53,6 +57,10 @@ class Reason(StrEnum):
     DISABLED = "disabled user"
     NOT_ENROLLED = "not enrolled yet"
     NO_TICKET = "no such ticket, or it has ended"
+    PROVIDER = "not proven by the provider"
+    NO_ROLE = "no group of the provider gives a role"
+    ROLES = "roles that cannot be given"
+    ONE_FACTOR = "the provider asserts no second factor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +72,14 @@ class Failure:
         name: Name of the user, if known; ``UNKNOWN`` otherwise.
         locked_until: Until when this failure has locked the user, if it has.
         detail: More for the record; no personal data.
+        facts: Issuer and subject of somebody whom a provider has proven.
     """
 
     reason: Reason
     name: str = UNKNOWN
     locked_until: datetime | None = None
     detail: str = ""
+    facts: Mapping[str, str] = field(default_factory=lambda: NO_FACTS)
 
     def refusal(self) -> Refused:
         """Return what to raise after the commit: one answer for all."""

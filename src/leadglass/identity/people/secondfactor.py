@@ -56,6 +56,7 @@ class Factor(StrEnum):
     TOTP = "totp"
     RECOVERY = "recovery code"
     PASSKEY = "passkey"
+    PROVIDER = "provider"  # whoever proves the person says so
     NONE = "none"  # with the setting that allows a password alone
 
 

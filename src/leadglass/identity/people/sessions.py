@@ -7,7 +7,7 @@ read.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -35,6 +35,9 @@ PREFIX = "lgs_"
 
 # A person has a few screens; the session unused for longest makes room.
 SESSIONS_PER_USER_MAX = 20
+
+# When somebody proved itself who has not, or not so that anybody says when.
+NEVER = datetime.fromtimestamp(0, UTC)
 
 # A use is written down this often at most: reading must not write each time. A
 # session may therefore end this much earlier than the idle limit says, never later.
@@ -111,15 +114,19 @@ class Sessions:
         """Prepare."""
         self._limits = limits or Limits()
 
-    def create(
+    def create(  # noqa: PLR0913, PLR0917 - what a session is made of
         self,
         tx: Transaction,
         user: User,
         factor: Factor,
         address: Address | None,
         now: datetime,
+        proven_at: datetime | None = None,
     ) -> tuple[str, Session]:
-        """Begin a session; returns the text for the cookie, and the session."""
+        """Begin a session; returns the text for the cookie, and the session.
+
+        ``proven_at`` is when the person proved itself, if that was not now.
+        """
         self._make_room(tx, user, now)
         token, token_hash = new_token(PREFIX)
         tx.connection.execute(
@@ -133,7 +140,7 @@ class Sessions:
                 "created_us": to_us(now),
                 "used_us": to_us(now),
                 "ends_us": to_us(now + self._limits.absolute),
-                "fresh_until_us": to_us(now + self._limits.fresh),
+                "fresh_until_us": to_us((proven_at or now) + self._limits.fresh),
             },
         )
         return token, self.find(tx.connection, token, now)

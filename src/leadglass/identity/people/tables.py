@@ -14,6 +14,7 @@ from sqlalchemy import (
     LargeBinary,
     Table,
     Text,
+    UniqueConstraint,
 )
 
 from leadglass.database.tables import metadata
@@ -41,6 +42,16 @@ person = Table(
     Column("created_us", BigInteger, nullable=False),
     Column("enrolled_us", BigInteger),
     Column("disabled_us", BigInteger),
+)
+
+# Who is proven by somebody else, and by which name: the pair is the person.
+external = Table(
+    "person_external",
+    metadata,
+    Column("person_id", Integer, ForeignKey("person.id"), primary_key=True),
+    Column("issuer", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    UniqueConstraint("issuer", "subject"),
 )
 
 recovery = Table(

@@ -17,6 +17,10 @@ ROLES_MAX = 8
 # ASCII only: that no two users look alike on a screen (Unicode TR 39) matters more
 # here than how a name is spelt; the display name spells it.
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._@-]{{0,{NAME_CHARACTERS_MAX - 1}}}")
+# What no local name has in it: nobody is taken for a local user whom somebody else
+# has proven, nor the other way round.
+EXTERNAL_MARK = ":"
+_EXTERNAL_NAME = re.compile(rf"(?:sso|ldap){EXTERNAL_MARK}{_NAME.pattern}")
 _ROLE = re.compile(r"[a-z][a-z_-]{0,31}")
 
 
@@ -33,14 +37,26 @@ def could_be_name(folded_name: str) -> bool:
     return folded_name.isascii() and len(folded_name) <= NAME_CHARACTERS_MAX
 
 
-def _problems(name: str, roles: tuple[str, ...], display_name: str) -> list[str]:
+def is_local_name(name: str) -> bool:
+    """Whether a local user may be called so."""
+    return _NAME.fullmatch(name) is not None
+
+
+def _problems(
+    name: str,
+    roles: tuple[str, ...],
+    display_name: str,
+    *,
+    is_external: bool = False,
+) -> list[str]:
     problems = []
-    if not _NAME.fullmatch(name):
+    if not (_is_external_name(name) if is_external else is_local_name(name)):
         problems.append(
             "user: a name is 1 to 64 letters A to Z, digits and . _ @ -, "
             "and begins with a letter or digit"
         )
-    if not 1 <= len(roles) <= ROLES_MAX:
+    # Who is in no group any more that gives a role keeps the name in the record.
+    if not (0 if is_external else 1) <= len(roles) <= ROLES_MAX:
         problems.append(f"user: give 1 to {ROLES_MAX} roles")
     if not all(_ROLE.fullmatch(role) for role in roles):
         problems.append("user: a role is a word in small letters, as radiologist")
@@ -51,6 +67,12 @@ def _problems(name: str, roles: tuple[str, ...], display_name: str) -> list[str]
             f"user: display name longer than {DISPLAY_NAME_CHARACTERS_MAX} characters"
         )
     return problems
+
+
+def _is_external_name(name: str) -> bool:
+    return (
+        _EXTERNAL_NAME.fullmatch(name) is not None and len(name) <= NAME_CHARACTERS_MAX
+    )
 
 
 def ordered(roles: Iterable[str]) -> tuple[str, ...]:
@@ -108,8 +130,15 @@ class User:
     disabled_at: datetime | None = None
 
     def __post_init__(self) -> None:
-        if problems := _problems(self.name, self.roles, self.display_name):
+        if problems := _problems(
+            self.name, self.roles, self.display_name, is_external=self.is_external
+        ):
             raise Misconfigured(*problems)
+
+    @property
+    def is_external(self) -> bool:
+        """Whether somebody else proves the person, and says which roles it has."""
+        return EXTERNAL_MARK in self.name
 
     @property
     def is_active(self) -> bool:

@@ -99,6 +99,27 @@ class Users:
             )
         return self._insert(tx, new, secret_hash, (now, now + SECRET_VALIDITY))
 
+    def insert(self, tx: Transaction, name: str, values: dict[str, Any]) -> User:
+        """Add the row of a person.
+
+        Raises:
+            Misconfigured: There are too many.
+        """
+        count = tx.connection.scalar(select(func.count()).select_from(tables.person))
+        if (count or 0) >= USERS_MAX:
+            raise Misconfigured(f"users: {USERS_MAX} is all that a node keeps")
+        tx.connection.execute(
+            insert(tables.person),
+            {
+                "name": name,
+                "folded_name": fold_name(name),
+                "handle": secrets.token_bytes(HANDLE_BYTES),
+                "revision": 1,
+                **values,
+            },
+        )
+        return self.get(tx.connection, name)
+
     def adopt_first(self, tx: Transaction, now: datetime) -> User | None:
         """Make a user of the first administrator, with the same one-time secret.
 
@@ -124,25 +145,18 @@ class Users:
         secret_hash: str,
         times: tuple[datetime, datetime],
     ) -> User:
-        count = tx.connection.scalar(select(func.count()).select_from(tables.person))
-        if (count or 0) >= USERS_MAX:
-            raise Misconfigured(f"users: {USERS_MAX} is all that a node keeps")
         now, secret_ends_at = times
-        tx.connection.execute(
-            insert(tables.person),
+        return self.insert(
+            tx,
+            new.name,
             {
-                "name": new.name,
-                "folded_name": fold_name(new.name),
                 "display_name": new.display_name,
                 "roles": json.dumps(new.roles),
-                "handle": secrets.token_bytes(HANDLE_BYTES),
-                "revision": 1,
                 "secret_hash": secret_hash,
                 "secret_ends_us": to_us(secret_ends_at),
                 "created_us": to_us(now),
             },
         )
-        return self.get(tx.connection, new.name)
 
     def change_roles(self, tx: Transaction, name: str, roles: Iterable[str]) -> User:
         """Give a user other roles; sessions end, since they were for the old ones.
@@ -152,6 +166,7 @@ class Users:
             Misconfigured: Roles that cannot be.
         """
         user = self.get(tx.connection, name)
+        _refuse_external(user)
         new = NewUser(user.name, ordered(roles), user.display_name)
         return self.change(tx, user, {"roles": json.dumps(new.roles)})
 
@@ -194,6 +209,7 @@ class Users:
         user = self.get(tx.connection, name)
         if user.disabled_at is not None:
             raise Misconfigured(f"user {user.name}: is disabled; enable it first")
+        _refuse_external(user)
         for table in (tables.recovery, tables.passkey):
             tx.connection.execute(delete(table).where(table.c.person_id == user.id))
         return self.change(
@@ -213,7 +229,11 @@ class Users:
         """Give a user another password, as ``Passwords.prepare`` hashed it.
 
         All sessions end: whoever had the old password may have one.
+
+        Raises:
+            Misconfigured: Somebody else proves this user.
         """
+        _refuse_external(user)
         return self.change(tx, user, {"password_hash": password_hash})
 
     def rehash(self, tx: Transaction, user: User, old: str, new: str) -> None:
@@ -311,6 +331,19 @@ class Users:
             select(tables.person).where(_PERSON.folded_name == folded_name)
         )
         return found.mappings().one_or_none()
+
+
+def _refuse_external(user: User) -> None:
+    """Keep what somebody else says of a person as that says it.
+
+    Raises:
+        Misconfigured: Somebody else proves the person.
+    """
+    if user.is_external:
+        raise Misconfigured(
+            f"user {user.name}: proofs and roles are those of the provider; change "
+            "them there, or `leadglass users disable` it here"
+        )
 
 
 def _first_secret(

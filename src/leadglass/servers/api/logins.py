@@ -164,7 +164,7 @@ class OnePasskey(Document, frozen=True):
 
 
 class Mine(Document, frozen=True):
-    """A person's own proofs and sessions."""
+    """A person's own proofs and sessions; ``is_external``: somebody else proves it."""
 
     name: str
     sessions: tuple[OneSession, ...]
@@ -172,6 +172,7 @@ class Mine(Document, frozen=True):
     has_app: bool
     has_password: bool
     recovery_codes_left: int
+    is_external: bool
 
 
 class SessionList(Document, frozen=True):
@@ -446,6 +447,7 @@ class LoginRoutes:
             has_app=own.has_app,
             has_password=own.has_password,
             recovery_codes_left=own.recovery_codes_left,
+            is_external=visit.session.user.is_external,
         )
 
     # ── one's own proofs, with a fresh session ───────────────────────────────

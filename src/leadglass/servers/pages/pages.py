@@ -6,6 +6,7 @@ login page has to be.
 """
 
 from collections.abc import Iterator, Mapping
+from html import escape
 from http import HTTPMethod, HTTPStatus
 from pathlib import Path
 from types import MappingProxyType
@@ -15,14 +16,28 @@ from leadglass.servers.http.answers import Answer
 from leadglass.servers.http.guard import LOGIN
 from leadglass.servers.http.routes import About, Call, Door, Route
 
-_FOLDER: Final = Path(__file__).parent / "files"
-_HTML: Final = "text/html; charset=utf-8"
+FOLDER: Final = Path(__file__).parent / "files"
+# Where a login by a provider begins, and where browsers come back to.
+BEGIN: Final = "/oidc/begin"
+CALLBACK: Final = "/oidc/callback"
+# The parameter of a beginning that asks for a proof of now.
+ANEW: Final = ("anew", "yes")
+# What stands in a page where there may be such a way → where it leads, in which words
+_OFFERS: Final = (
+    ("<!-- single sign-on -->", BEGIN, "Continue with"),
+    (
+        "<!-- single sign-on anew -->",
+        f"{BEGIN}?{ANEW[0]}={ANEW[1]}",
+        "Prove it at",
+    ),
+)
+HTML: Final = "text/html; charset=utf-8"
 # path → file, media type, what it is
 _FILES: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType(
     {
-        LOGIN: ("login.html", _HTML, "The page to log in"),
-        "/enrol": ("enrol.html", _HTML, "The page to enrol"),
-        "/me": ("me.html", _HTML, "The page of one's own proofs and sessions"),
+        LOGIN: ("login.html", HTML, "The page to log in"),
+        "/enrol": ("enrol.html", HTML, "The page to enrol"),
+        "/me": ("me.html", HTML, "The page of one's own proofs and sessions"),
         "/pages/pages.js": (
             "pages.js",
             "text/javascript; charset=utf-8",
@@ -33,21 +48,28 @@ _FILES: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType(
 )
 # Nothing inline, nothing from elsewhere, no text that becomes markup. The picture of a
 # QR code comes as data from the script.
-_POLICY: Final = (
+POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; "
     "connect-src 'self'; form-action 'none'; base-uri 'none'; "
     "frame-ancestors 'none'; require-trusted-types-for 'script'"
 )
 
 
-def routes() -> Iterator[Route]:
-    """Yield the routes of the pages."""
+def routes(single_sign_on: str = "") -> Iterator[Route]:
+    """Yield the routes of the pages.
+
+    Args:
+        single_sign_on: What people call it; empty: there is none.
+    """
     for path, (name, kind, summary) in _FILES.items():
+        content = (FOLDER / name).read_text("utf-8")
+        if kind == HTML:
+            content = _offering(content, single_sign_on)
         yield Route(
             method=HTTPMethod.GET,
             template=path,
             access=Door.PUBLIC,
-            handler=_File((_FOLDER / name).read_bytes(), kind),
+            handler=_File(content.encode(), kind),
             about=About(summary, gives_media=(kind,)),
         )
     yield Route(
@@ -59,11 +81,21 @@ def routes() -> Iterator[Route]:
     )
 
 
+def _offering(content: str, single_sign_on: str) -> str:
+    """Return a page that offers another way to log in, where there is one."""
+    for mark, address, words in _OFFERS:
+        link = (
+            f'<a class="button" href="{address}">{words} {escape(single_sign_on)}</a>'
+        )
+        content = content.replace(mark, link if single_sign_on else "")
+    return content
+
+
 class _File:
     """One file, small enough to be kept."""
 
     def __init__(self, content: bytes, kind: str) -> None:
-        self._answer = Answer(200, kind, content, {"content-security-policy": _POLICY})
+        self._answer = Answer(200, kind, content, {"content-security-policy": POLICY})
 
     def __call__(self, _call: Call) -> Answer:
         """Answer."""

@@ -1,5 +1,6 @@
 """To the provider and back, and who would come back instead."""
 
+from datetime import UTC, datetime
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -26,8 +27,10 @@ DOCUMENT: dict[str, object] = {
     "authorization_response_iss_parameter_supported": True,
 }
 METADATA = Metadata.parse(DOCUMENT, ISSUER)
-CLIENT = Client("leadglass", "https://pacs.example.org/login/oidc/callback")
-BEGUN = begin(ISSUER)
+CLIENT = Client("leadglass")
+POST = "client_secret_post"
+HERE = "https://pacs.example.org/oidc/callback"
+BEGUN = begin(ISSUER, HERE)
 RIGHT = {"state": BEGUN.state, "code": "c-1", "iss": ISSUER}
 
 
@@ -48,7 +51,7 @@ def test_the_browser_carries_all_but_the_verifier() -> None:
 
 
 def test_no_two_logins_share_anything() -> None:
-    one, other = begin(ISSUER), begin(ISSUER)
+    one, other = begin(ISSUER, HERE), begin(ISSUER, HERE)
     made = (one.state, one.nonce, one.verifier)
     assert len({*made, other.state, other.nonce, other.verifier}) == 6
     assert all(len(each) == 43 for each in made)
@@ -61,7 +64,7 @@ def test_a_right_answer_gives_its_code() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"state": begin(ISSUER).state},
+        {"state": begin(ISSUER, HERE).state},
         {"state": ""},
         {"state": "\ud800é"},
         {"iss": "https://evil.example.org"},
@@ -89,7 +92,7 @@ def test_an_answer_with_less_or_twice_is_refused(name: str) -> None:
 
 
 def test_a_login_begun_elsewhere_is_a_mix_up() -> None:
-    begun = begin("https://other.example.org")
+    begun = begin("https://other.example.org", HERE)
     given = [("state", begun.state), ("code", "c-1"), ("iss", ISSUER)]
     with pytest.raises(Refused):
         code_of(given, METADATA, begun)
@@ -115,11 +118,32 @@ def test_what_a_provider_says_of_an_error_is_not_repeated() -> None:
         {"authorization_endpoint": "https://login.example.org/auth#x"},
         {"code_challenge_methods_supported": ["plain"]},
         {"code_challenge_methods_supported": None},
+        {"token_endpoint_auth_methods_supported": ["private_key_jwt"]},
+        {"token_endpoint_auth_methods_supported": [["client_secret_basic"]]},
+        {"token_endpoint_auth_methods_supported": "client_secret_basic"},
     ],
 )
 def test_a_document_that_cannot_be_trusted_is_not(changes: dict[str, object]) -> None:
     with pytest.raises(Unavailable):
         Metadata.parse(DOCUMENT | changes, ISSUER)
+
+
+def test_what_a_provider_does_not_say_is_as_the_standards_have_it() -> None:
+    silent = {
+        name: value for name, value in DOCUMENT.items() if "supported" not in name
+    }
+    assert Metadata.parse(silent, ISSUER).takes_basic
+    both = {"token_endpoint_auth_methods_supported": [POST, "client_secret_basic"]}
+    assert Metadata.parse(DOCUMENT | both, ISSUER).takes_basic
+    post = {"token_endpoint_auth_methods_supported": [POST]}
+    assert not Metadata.parse(DOCUMENT | post, ISSUER).takes_basic
+
+
+def test_a_proof_of_now_is_asked_for() -> None:
+    now = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    address = address_to_go(METADATA, CLIENT, begin(ISSUER, HERE, now))
+    query = parse_qs(urlsplit(address).query)
+    assert (query["prompt"], query["max_age"]) == (["login"], ["0"])
 
 
 def test_no_document_is_no_provider() -> None:
@@ -139,5 +163,5 @@ def test_plain_http_is_for_loopback_alone_and_called_unsafe() -> None:
 
 def test_a_client_needs_a_name_and_openid() -> None:
     with pytest.raises(Misconfigured) as caught:
-        Client("", "https://pacs.example.org/", "profile")
+        Client("", "profile")
     assert len(caught.value.problems) == 2

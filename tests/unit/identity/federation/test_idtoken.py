@@ -2,7 +2,8 @@
 
 import base64
 import json
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from joserfc import jws
@@ -156,6 +157,38 @@ def test_a_class_of_the_list_stands_for_a_factor() -> None:
 
 
 def test_a_password_alone_does_only_where_that_is_said_to_be_unsafe() -> None:
-    assert SecondFactorRule(unsafe_not_required=True).is_met({})
+    rule = SecondFactorRule(unsafe_not_required=True)
+    token = signed(CLAIMS | {"amr": ["pwd"]})
+    let_in = verify(token, EC, replace(EXPECTED, second_factor=rule), NOW)
+    assert not let_in.has_second_factor
     with pytest.raises(Misconfigured):
         SecondFactorRule(amr=frozenset())
+
+
+def test_when_the_person_proved_itself_is_told() -> None:
+    at = verify(signed(CLAIMS | {"auth_time": AT - 3600}), EC, EXPECTED, NOW).proven_at
+    assert at == NOW - timedelta(hours=1)
+    assert verify(signed(CLAIMS), EC, EXPECTED, NOW).proven_at is None
+    # A clock that is a little ahead proves nothing of the time to come.
+    ahead = verify(signed(CLAIMS | {"auth_time": AT + 30}), EC, EXPECTED, NOW)
+    assert ahead.proven_at == NOW
+
+
+@pytest.mark.parametrize(
+    "claims", [{}, {"auth_time": AT - 3600}, {"auth_time": AT + 3600}]
+)
+def test_a_proof_that_is_not_of_now_is_refused(claims: dict[str, object]) -> None:
+    anew = replace(EXPECTED, anew_since=NOW - timedelta(seconds=30))
+    verify(signed(CLAIMS | {"auth_time": AT}), EC, anew, NOW)
+    with pytest.raises(Refused):
+        verify(signed(CLAIMS | claims), EC, anew, NOW)
+
+
+def test_only_the_algorithms_that_were_chosen_count() -> None:
+    narrow = replace(EXPECTED, algorithms=("RS256",))
+    verify(signed(CLAIMS, "RS256", RSA, "rsa"), RSA, narrow, NOW)
+    with pytest.raises(Refused):
+        verify(signed(CLAIMS), EC, narrow, NOW)
+    for wrong in ((), ("none",), ("RS256", "HS256")):
+        with pytest.raises(Misconfigured):
+            replace(EXPECTED, algorithms=wrong)

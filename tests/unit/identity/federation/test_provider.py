@@ -1,10 +1,16 @@
 """A provider on loopback that turns hostile, and one that rotates its keys."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
+from pathlib import Path
+from time import monotonic
 from urllib.parse import parse_qs
 
 import pytest
@@ -12,20 +18,30 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, Key, KeySet
 
 from leadglass.errors import Misconfigured, Refused, Unavailable
-from leadglass.identity.federation.flow import Begun, Client, begin, challenge
-from leadglass.identity.federation.idtoken import SecondFactorRule
-from leadglass.identity.federation.provider import (
+from leadglass.identity.federation.asking import (
     ANSWER_BYTES_MAX,
+    QUESTIONS_MAX,
+    Asker,
+    tls_context,
+)
+from leadglass.identity.federation.flow import Begun, Client, begin, challenge
+from leadglass.identity.federation.provider import (
     KEYS_INTERVAL,
     KEYS_MAX,
+    SILENCE,
     Provider,
-    http_client,
+    Trust,
+    basic,
     parse_keys,
 )
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-CLIENT = Client("leadglass", "https://pacs.example.org/login/oidc/callback")
-CODE, SECRET = "code-1", "not-a-secret"
+CLIENT = Client("lead:glass")
+HERE = "https://pacs.example.org/oidc/callback"
+CODE, SECRET = "code-1", "not a secret: +/%"
+# How long a provider is waited for in these tests.
+TIME_S = 0.3
+CONTEXT = tls_context(None)
 
 
 class Hostile(ThreadingHTTPServer):
@@ -43,26 +59,40 @@ class Hostile(ThreadingHTTPServer):
         self.nonce = ""
         self.answers: dict[str, tuple[int, bytes]] = {}
         self.is_silent = False
+        self.drips = ""
+        self.more: dict[str, object] = {}
         self.released = threading.Event()
         self.asked: list[str] = []
 
-    def answer(self, path: str, form: dict[str, list[str]]) -> tuple[int, bytes]:
+    def answer(
+        self, path: str, form: dict[str, list[str]], authorization: str
+    ) -> tuple[int, bytes]:
         self.asked.append(path)
         if path in self.answers:
             return self.answers[path]
         if path == "/.well-known/openid-configuration":
             names = ("authorization_endpoint", "token_endpoint", "jwks_uri")
             ends = {name: f"{self.issuer}/{name}" for name in names}
-            return 200, json.dumps({"issuer": self.issuer, **ends}).encode()
+            return 200, json.dumps(
+                {"issuer": self.issuer, **ends, **self.more}
+            ).encode()
         if path == "/jwks_uri":
             keys = KeySet(self.published).as_dict(private=False)
             return 200, json.dumps(keys).encode()
-        return self.redeem({name: values[0] for name, values in form.items()})
+        redeemed = {name: values[0] for name, values in form.items()}
+        return self.redeem(redeemed, authorization)
 
-    def redeem(self, form: dict[str, str]) -> tuple[int, bytes]:
+    def redeem(self, form: dict[str, str], authorization: str) -> tuple[int, bytes]:
+        is_proven = authorization == basic(CLIENT.client_id, SECRET)
+        if self.more.get("token_endpoint_auth_methods_supported"):
+            is_proven = (form["client_id"], form["client_secret"]) == (
+                CLIENT.client_id,
+                SECRET,
+            ) and not authorization
         is_right = (
             form["code"] in self.codes
-            and form["client_secret"] == SECRET
+            and is_proven
+            and form["redirect_uri"] == HERE
             and challenge(form["code_verifier"]) == self.challenge
         )
         self.codes.discard(form["code"])
@@ -90,13 +120,34 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.is_silent:
             self.server.released.wait(10)
             return
-        status, body = self.server.answer(self.path, form)
+        if self.server.drips:
+            self.drip()
+            return
+        said = self.headers.get("Authorization", "")
+        status, body = self.server.answer(self.path, form, said)
         self.send_response(status)
         if status == 302:
             self.send_header("Location", self.server.issuer + "/jwks_uri")
         self.end_headers()
         try:
             self.wfile.write(body)
+        except OSError:
+            self.server.asked.append("hung up")
+
+    def drip(self) -> None:
+        """Send a byte now and then, each well within any time for one wait."""
+        head = b"HTTP/1.1 200 OK\r\n"
+        kinds = {
+            "headers": (head, b"X-A: y\r\n"),
+            "continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+            "body": (head + b"Content-Length: 100000\r\n\r\n", b" "),
+            "chunks": (head + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+        }
+        first, more = kinds[self.server.drips]
+        try:
+            self.wfile.write(first)
+            while not self.server.released.wait(0.02):
+                self.wfile.write(more)
         except OSError:
             self.server.asked.append("hung up")
 
@@ -118,21 +169,18 @@ def hostile() -> Iterator[Hostile]:
         thread.join()
 
 
+def provider_of(hostile: Hostile, time_s: float = TIME_S) -> Provider:
+    trust = Trust(hostile.issuer, unsafe_loopback_http=True)
+    return Provider(trust, CLIENT, lambda: SECRET, Asker(CONTEXT, time_s))
+
+
 @pytest.fixture
-def provider(hostile: Hostile) -> Iterator[Provider]:
-    with http_client(0.3) as http:
-        yield Provider(
-            hostile.issuer,
-            CLIENT,
-            SECRET,
-            http,
-            SecondFactorRule(),
-            unsafe_loopback_http=True,
-        )
+def provider(hostile: Hostile) -> Provider:
+    return provider_of(hostile)
 
 
 def begun_with(hostile: Hostile) -> Begun:
-    begun = begin(hostile.issuer)
+    begun = begin(hostile.issuer, HERE)
     hostile.challenge, hostile.nonce = challenge(begun.verifier), begun.nonce
     hostile.codes.add(CODE)
     return begun
@@ -155,7 +203,7 @@ def test_a_code_of_another_browser_is_refused(
 ) -> None:
     begun_with(hostile)
     with pytest.raises(Refused):
-        provider.redeem(begin(hostile.issuer), CODE, lambda: NOW)
+        provider.redeem(begin(hostile.issuer, HERE), CODE, lambda: NOW)
 
 
 def test_keys_rotate_but_are_not_fetched_at_will(
@@ -247,12 +295,83 @@ def test_what_are_no_keys_are_refused(keys: object) -> None:
         parse_keys({"keys": keys})
 
 
-def test_plain_http_and_no_secret_are_refused() -> None:
-    with http_client() as http:
-        for issuer, secret in (
-            ("http://127.0.0.1", "x"),
-            ("https://login.example.org?x", "x"),
-            ("https://login.example.org", ""),
-        ):
-            with pytest.raises(Misconfigured):
-                Provider(issuer, CLIENT, secret, http, SecondFactorRule())
+def test_plain_http_is_refused() -> None:
+    for issuer in ("http://127.0.0.1", "https://login.example.org?x"):
+        with pytest.raises(Misconfigured):
+            Trust(issuer)
+
+
+def test_a_provider_is_proven_to_as_it_asks(
+    hostile: Hostile, provider: Provider
+) -> None:
+    hostile.more = {"token_endpoint_auth_methods_supported": ["client_secret_post"]}
+    assert log_in(hostile, provider) == "s-1"
+
+
+@pytest.mark.parametrize("kind", ["headers", "continue", "body", "chunks"])
+def test_a_provider_that_drips_is_cut_off_in_time(hostile: Hostile, kind: str) -> None:
+    hostile.drips = kind
+    provider = provider_of(hostile)
+    began_s = monotonic()
+    with pytest.raises(Unavailable):
+        provider.look(NOW)
+    assert monotonic() - began_s < 5 * TIME_S
+
+
+def test_headers_without_end_are_bounded_in_bytes() -> None:
+    # As fast as they can: the time would allow some hundred megabytes.
+    line = b"X-A: " + b"y" * 60_000 + b"\r\n"
+    sent = 0
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def flood() -> None:
+            nonlocal sent
+            taken, _ = server.accept()
+            with taken, suppress(OSError):
+                taken.sendall(b"HTTP/1.1 200 OK\r\n")
+                for _ in range(90):  # below the number of headers that there may be
+                    taken.sendall(line)
+                    sent += len(line)
+
+        thread = threading.Thread(target=flood)
+        thread.start()
+        with pytest.raises(Unavailable):
+            Asker(CONTEXT, 10.0).get(f"http://127.0.0.1:{server.getsockname()[1]}/")
+        thread.join()
+    assert sent < 90 * len(line)
+
+
+def test_a_provider_that_hangs_takes_few_threads(hostile: Hostile) -> None:
+    hostile.is_silent = True
+    ask = Asker(CONTEXT, 5.0)
+
+    def question() -> str:
+        try:
+            ask.get(hostile.issuer)
+        except Unavailable as error:
+            return str(error)
+        return "answered"
+
+    with ThreadPoolExecutor(QUESTIONS_MAX + 4) as threads:
+        asked = [threads.submit(question) for _ in range(QUESTIONS_MAX + 4)]
+        first = [each.result() for each in islice(as_completed(asked), 4)]
+        hostile.released.set()
+    assert all("too many" in each for each in first)
+
+
+def test_who_did_not_answer_is_not_asked_again_at_once(
+    hostile: Hostile, provider: Provider
+) -> None:
+    path = "/.well-known/openid-configuration"
+    hostile.answers[path] = (500, b"")
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            provider.metadata(NOW)
+    assert hostile.asked.count(path) == 1
+    del hostile.answers[path]
+    assert provider.metadata(NOW + SILENCE).issuer == hostile.issuer
+
+
+def test_a_certificate_of_nobody_is_not_trusted(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured):
+        tls_context(tmp_path / "none.pem")

@@ -196,6 +196,8 @@ async function mine() {
     own.has_app ? 'an authenticator app' : 'no authenticator app',
     `${own.recovery_codes_left} recovery codes left`,
   ].join(', ');
+  document.querySelector('.local').hidden = own.is_external;
+  document.querySelector('.elsewhere').hidden = !own.is_external;
   find('sessions').replaceChildren(
     ...own.sessions.map((each) =>
       row(
