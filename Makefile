@@ -27,6 +27,7 @@ RUN := $(VENV)/.stamp-run
 DEV := $(VENV)/.stamp-dev
 DEMO := $(VENV)/.stamp-demo
 LOCK := $(VENV)/.stamp-lock
+OPENID := $(VENV)/.stamp-openid
 VIEWER := src/leadglass/servers/viewer/dist/viewer.json
 
 ##@ Use it
@@ -45,7 +46,7 @@ viewer: $(VIEWER)  ## get the viewer, once: `serve` and `demo` do so too
 ##@ Work on it
 
 .PHONY: test
-test: $(DEV) $(VIEWER) debian-test  ## the whole test suite, foreign peers included (ARGS="-k name")
+test: $(DEV) $(VIEWER) $(OPENID) debian-test  ## the whole test suite, foreign peers included (ARGS="-k name")
 	@$(VENV)/bin/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
 
 .PHONY: check
@@ -134,6 +135,12 @@ $(DEV): $(RUN) requirements/dev.txt
 $(DEMO): $(RUN) requirements/demo.txt
 	@echo 'installing the example studies'
 	@$(INSTALL) requirements/demo.txt
+	@touch $@
+
+# The lock file holds the hashes of all that it is made of.
+$(OPENID): assembly/provider.py tests/peers/openid/package-lock.json | $(RUN)
+	@echo 'installing the OpenID provider of the tests'
+	@$(VENV)/bin/python assembly/provider.py $(VENV)/openid
 	@touch $@
 
 # Checked against its hash; a newer list of what is taken makes it anew.

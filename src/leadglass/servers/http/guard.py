@@ -74,6 +74,8 @@ DEFAULT_HEADERS: Final[Mapping[str, str]] = MappingProxyType(
 )
 # Where people begin who have not logged in.
 LOGIN: Final = "/login"
+# Where a provider that proves people sends their browsers back to.
+LANDING: Final = "/oidc/callback"
 _PORT = re.compile(r":\d+$", re.ASCII)
 _CROSS_SITES: Final = frozenset({"cross-site", "same-site"})
 
@@ -317,7 +319,7 @@ class Guard:
         is_foreign = any(each.lower() != asked.origin for each in origins)
         by_browser = presented is None or presented.proof is not Proof.BEARER
         if by_browser and asked.headers.get("sec-fetch-site") in _CROSS_SITES:
-            is_foreign = True
+            is_foreign = is_foreign or not _is_landing(asked)
         is_unsafe = asked.method in UNSAFE_METHODS
         is_session = presented is not None and presented.proof is Proof.SESSION
         if is_foreign or (is_unsafe and is_session and not origins):
@@ -392,6 +394,19 @@ def _check_coding(headers: Headers) -> None:
             "send the body as it is",
             {"accept-encoding": "identity"},
         )
+
+
+def _is_landing(asked: _Asked) -> bool:
+    """Whether a whole page comes back from a provider; no frame, picture or script.
+
+    It may: the handler believes nothing but what this browser was sent away with.
+    """
+    fetch = asked.headers.get("sec-fetch-mode"), asked.headers.get("sec-fetch-dest")
+    return (
+        asked.raw_path == LANDING
+        and asked.method == HTTPMethod.GET
+        and fetch == ("navigate", "document")
+    )
 
 
 def _host(origin: str) -> str:

@@ -20,12 +20,11 @@ from leadglass.archive.vouching import NO_ACCESS, NoAccess
 from leadglass.errors import LeadglassError, Refused
 from leadglass.servers.http.answers import Answer
 from leadglass.servers.http.authentication import cookies, session_cookie
-from leadglass.servers.http.guard import LOGIN
+from leadglass.servers.http.guard import LANDING, LOGIN
 from leadglass.servers.http.routes import About, Call, Door, Parameter, Route
 from leadglass.servers.pages.pages import (
     ANEW,
     BEGIN,
-    CALLBACK,
     FOLDER,
     HTML,
     POLICY,
@@ -125,7 +124,7 @@ class OidcRoutes:
         )
         yield Route(
             method=HTTPMethod.GET,
-            template=CALLBACK,
+            template=LANDING,
             access=Door.PUBLIC,
             handler=self._finish,
             about=About(
@@ -140,7 +139,7 @@ class OidcRoutes:
         browser = _browser(call) or secrets.token_urlsafe(_BYTES)
         try:
             address = self.sign_on.begin(
-                f"{call.base}{CALLBACK}",
+                f"{call.base}{LANDING}",
                 browser,
                 _peer(call),
                 anew=call.query == (ANEW,),

@@ -17,9 +17,8 @@ from leadglass.servers.http.guard import LOGIN
 from leadglass.servers.http.routes import About, Call, Door, Route
 
 FOLDER: Final = Path(__file__).parent / "files"
-# Where a login by a provider begins, and where browsers come back to.
+# Where a login by a provider begins.
 BEGIN: Final = "/oidc/begin"
-CALLBACK: Final = "/oidc/callback"
 # The parameter of a beginning that asks for a proof of now.
 ANEW: Final = ("anew", "yes")
 # What stands in a page where there may be such a way → where it leads, in which words

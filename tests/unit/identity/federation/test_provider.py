@@ -6,16 +6,13 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from time import monotonic
-from urllib.parse import parse_qs
 
 import pytest
-from joserfc import jwt
-from joserfc.jwk import ECKey, Key, KeySet
+from joserfc.jwk import ECKey
 
 from leadglass.errors import Misconfigured, Refused, Unavailable
 from leadglass.identity.federation.asking import (
@@ -24,149 +21,34 @@ from leadglass.identity.federation.asking import (
     Asker,
     tls_context,
 )
-from leadglass.identity.federation.flow import Begun, Client, begin, challenge
+from leadglass.identity.federation.flow import Begun, begin, challenge
 from leadglass.identity.federation.provider import (
     KEYS_INTERVAL,
     KEYS_MAX,
     SILENCE,
     Provider,
     Trust,
-    basic,
     parse_keys,
 )
+from tests.unit.identity.federation.hostile import (
+    CLIENT,
+    CODE,
+    HERE,
+    NOW,
+    SECRET,
+    Hostile,
+    hostile_provider,
+)
 
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-CLIENT = Client("lead:glass")
-HERE = "https://pacs.example.org/oidc/callback"
-CODE, SECRET = "code-1", "not a secret: +/%"
 # How long a provider is waited for in these tests.
 TIME_S = 0.3
 CONTEXT = tls_context(None)
 
 
-class Hostile(ThreadingHTTPServer):
-    """Answers what the test put there; counts what it was asked for."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.issuer = f"http://127.0.0.1:{self.server_port}"
-        self.key = ECKey.generate_key("P-256", {"kid": "first"})
-        self.published: list[Key] = [self.key]
-        self.challenge = ""
-        self.codes = {CODE}
-        self.nonce = ""
-        self.answers: dict[str, tuple[int, bytes]] = {}
-        self.is_silent = False
-        self.drips = ""
-        self.more: dict[str, object] = {}
-        self.released = threading.Event()
-        self.asked: list[str] = []
-
-    def answer(
-        self, path: str, form: dict[str, list[str]], authorization: str
-    ) -> tuple[int, bytes]:
-        self.asked.append(path)
-        if path in self.answers:
-            return self.answers[path]
-        if path == "/.well-known/openid-configuration":
-            names = ("authorization_endpoint", "token_endpoint", "jwks_uri")
-            ends = {name: f"{self.issuer}/{name}" for name in names}
-            return 200, json.dumps(
-                {"issuer": self.issuer, **ends, **self.more}
-            ).encode()
-        if path == "/jwks_uri":
-            keys = KeySet(self.published).as_dict(private=False)
-            return 200, json.dumps(keys).encode()
-        redeemed = {name: values[0] for name, values in form.items()}
-        return self.redeem(redeemed, authorization)
-
-    def redeem(self, form: dict[str, str], authorization: str) -> tuple[int, bytes]:
-        is_proven = authorization == basic(CLIENT.client_id, SECRET)
-        if self.more.get("token_endpoint_auth_methods_supported"):
-            is_proven = (form["client_id"], form["client_secret"]) == (
-                CLIENT.client_id,
-                SECRET,
-            ) and not authorization
-        is_right = (
-            form["code"] in self.codes
-            and is_proven
-            and form["redirect_uri"] == HERE
-            and challenge(form["code_verifier"]) == self.challenge
-        )
-        self.codes.discard(form["code"])
-        if not is_right:
-            return 400, b'{"error":"invalid_grant"}'
-        at = int(NOW.timestamp())
-        claims: dict[str, object] = {
-            "iss": self.issuer,
-            "aud": CLIENT.client_id,
-            "sub": "s-1",
-        }
-        claims |= {"iat": at, "exp": at + 60, "nonce": self.nonce, "amr": ["mfa"]}
-        header = {"alg": "ES256", "kid": self.key.kid}
-        return 200, json.dumps(
-            {"id_token": jwt.encode(header, claims, self.key)}
-        ).encode()
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Hostile
-
-    def do_GET(self) -> None:
-        length = int(self.headers.get("Content-Length", 0))
-        form = parse_qs(self.rfile.read(length).decode())
-        if self.server.is_silent:
-            self.server.released.wait(10)
-            return
-        if self.server.drips:
-            self.drip()
-            return
-        said = self.headers.get("Authorization", "")
-        status, body = self.server.answer(self.path, form, said)
-        self.send_response(status)
-        if status == 302:
-            self.send_header("Location", self.server.issuer + "/jwks_uri")
-        self.end_headers()
-        try:
-            self.wfile.write(body)
-        except OSError:
-            self.server.asked.append("hung up")
-
-    def drip(self) -> None:
-        """Send a byte now and then, each well within any time for one wait."""
-        head = b"HTTP/1.1 200 OK\r\n"
-        kinds = {
-            "headers": (head, b"X-A: y\r\n"),
-            "continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
-            "body": (head + b"Content-Length: 100000\r\n\r\n", b" "),
-            "chunks": (head + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
-        }
-        first, more = kinds[self.server.drips]
-        try:
-            self.wfile.write(first)
-            while not self.server.released.wait(0.02):
-                self.wfile.write(more)
-        except OSError:
-            self.server.asked.append("hung up")
-
-    def do_POST(self) -> None:
-        self.do_GET()
-
-    def log_message(self, *args: object) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture
 def hostile() -> Iterator[Hostile]:
-    with Hostile() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with hostile_provider() as server:
         yield server
-        server.released.set()
-        server.shutdown()
-        thread.join()
 
 
 def provider_of(hostile: Hostile, time_s: float = TIME_S) -> Provider:
