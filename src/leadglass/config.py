@@ -1201,7 +1201,7 @@ class Config:
     def _contradictions_of_oidc(self) -> Iterator[str]:
         """Yield what is wrong between settings of single sign-on."""
         oidc = self.oidc
-        if oidc.issuer:
+        if oidc.issuer and _issuer_or_none(oidc.issuer) is None:
             for key, what in (
                 ("client_id", "the provider must know us by something"),
                 ("client_secret_file", "without it no login can be finished"),

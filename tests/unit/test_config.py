@@ -462,3 +462,75 @@ def test_the_mail_password_is_not_in_the_data_folder(tmp_path: Path) -> None:
     }
     with pytest.raises(Misconfigured, match="inside the data folder"):
         Config.load(tmp_path, {}, MAIL | inside)
+
+
+# ── single sign-on ───────────────────────────────────────────────────────────
+
+SIGN_ON = """
+[oidc]
+issuer = "https://login.example/realms/hospital"
+client_id = "leadglass"
+client_secret_file = "/etc/leadglass/oidc"
+group_roles = ["CN=Radiology,OU=Groups=radiologist", "pacs=administrator"]
+"""
+
+
+def test_single_sign_on_needs_all_of_its_settings(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_text(SIGN_ON)
+    assert load(tmp_path).oidc_secret_file == Path("/etc/leadglass/oidc")
+    found = problems(tmp_path, '[oidc]\nissuer = "https://login.example"')
+    assert [text.partition(":")[0] for text in found] == [
+        "oidc.client_id",
+        "oidc.client_secret_file",
+        "oidc.group_roles",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('issuer = "http://login.example"', "https://"),
+        ('issuer = "https://name@login.example"', "without user"),
+        ('issuer = "https://login.example?realm=x"', "neither query"),
+        ('issuer = "ftp://login.example"', "https://"),
+        ('issuer = "https://[::"', "address"),
+        ('name = ""', "1 to 40"),
+        ('scopes = ["profile"]', "openid"),
+        ('scopes = ["openid profile"]', "scopes"),
+        ('group_roles = ["radiology"]', "GROUP=ROLE"),
+        ('group_roles = ["=radiologist"]', "GROUP=ROLE"),
+        ('group_roles = ["radiology=Radiologist"]', "GROUP=ROLE"),
+        ('group_roles = ["a=radiologist", "a=technologist"]', "twice"),
+        ('algorithms = ["HS256"]', "RS256"),
+        ('algorithms = ["none"]', "RS256"),
+        ("algorithms = []", "RS256"),
+        ('groups_claim = ""', "claim"),
+        ('client_secret_file = "secret"', "whole path"),
+    ],
+)
+def test_what_single_sign_on_cannot_be(tmp_path: Path, line: str, told: str) -> None:
+    (problem,) = problems(tmp_path, f"[oidc]\n{line}")
+    assert problem.startswith(f"oidc.{line.split(maxsplit=1)[0]}: ")
+    assert told in problem
+
+
+def test_a_provider_on_this_machine_may_be_without_tls(tmp_path: Path) -> None:
+    for host in ("127.0.0.1:9000", "localhost", "[::1]:9000"):
+        local = SIGN_ON.replace("https://login.example", f"http://{host}")
+        (tmp_path / FILE_NAME).write_text(local)
+        assert host in load(tmp_path).oidc.issuer
+
+
+def test_the_secret_is_never_in_what_a_backup_takes(tmp_path: Path) -> None:
+    inside = SIGN_ON.replace("/etc/leadglass/oidc", str(tmp_path / "secret"))
+    (problem,) = problems(tmp_path, inside)
+    assert problem.startswith("oidc.client_secret_file: inside the data folder")
+
+
+def test_one_factor_is_told_as_a_weakness(tmp_path: Path) -> None:
+    unsafe = SIGN_ON + 'unsafe_single_factor = "until the tokens are here"\n'
+    (tmp_path / FILE_NAME).write_text(unsafe)
+    (weakness,) = load(tmp_path).weaknesses()
+    assert "until the tokens are here" in weakness
+    none = SIGN_ON + "second_factor_amr = []\n"
+    assert problems(tmp_path, none)[0].startswith("oidc.second_factor_amr: empty")

@@ -266,8 +266,13 @@ def forged(provider: Hostile, alg: str) -> str:
     """Return a token that is right but for its signature."""
     now = int(datetime.now(UTC).timestamp())
     claims = {
-        **{"iss": provider.issuer, "aud": CLIENT.client_id, "sub": "s-1"},
-        **{"nonce": provider.nonce, "iat": now, "exp": now + 60, "amr": ["mfa"]},
+        "iss": provider.issuer,
+        "aud": CLIENT.client_id,
+        "sub": "s-1",
+        "nonce": provider.nonce,
+        "iat": now,
+        "exp": now + 60,
+        "amr": ["mfa"],
         "groups": ["radiology"],
     }
     header = {"alg": alg, "kid": provider.key.kid}

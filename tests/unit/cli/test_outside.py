@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from leadglass.cli.findings import Findings, examine
-from leadglass.config import Config, Https, Notices
+from leadglass.config import Config, Https, Notices, Oidc
 from tests.support.mail import PASSWORD, certificate, mail_server
+from tests.unit.identity.federation.hostile import hostile_provider
 
 HASH = "0" * 40 + ":1\n"
 WAIT_S = 10.0
@@ -140,3 +141,73 @@ def test_a_mail_server_that_is_another_or_refuses(
         (problem,) = of_mail(found(tmp_path, **settings))
         assert "refused with 535" in problem
     assert "wrong" not in problem
+
+
+# ── single sign-on ───────────────────────────────────────────────────────────
+
+
+def of_sign_on(tmp_path: Path, **oidc: Any) -> list[str]:
+    """Return what is found of single sign-on at a node that is not set up."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700, exist_ok=True)
+    config = Config(home=home, oidc=Oidc(**oidc))
+    names = ("single sign-on", "OpenID provider")
+    problems = examine(home, lambda: config).problems
+    return [each for each in problems if each.startswith(names)]
+
+
+def test_a_provider_that_answers_is_no_problem(tmp_path: Path, password: Path) -> None:
+    with hostile_provider() as provider:
+        settings = {
+            "issuer": provider.issuer,
+            "client_id": "leadglass",
+            "client_secret_file": str(password),
+            "group_roles": ("radiology=radiologist",),
+        }
+        assert of_sign_on(tmp_path, **settings) == []
+        assert "/jwks_uri" in provider.asked
+        provider.answers["/jwks_uri"] = (500, b"")
+        (problem,) = of_sign_on(tmp_path, **settings)
+    assert "the provider answers 500" in problem
+    assert "oidc.issuer" in problem
+    (problem,) = of_sign_on(tmp_path, **settings)
+    assert "does not answer" in problem
+
+
+def test_all_of_single_sign_on_is_told_at_once(tmp_path: Path, password: Path) -> None:
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_text("no certificate")
+    ca_file.chmod(0o666)
+    password.chmod(0o640)
+    settings = {
+        "issuer": "https://login.invalid",
+        "client_id": "leadglass",
+        "client_secret_file": str(password),
+        "group_roles": ("a=nobody", "b=service", "c=researcher", "d=radiologist"),
+    }
+    found = of_sign_on(tmp_path, ca_file=str(ca_file), **settings)
+    for told in (
+        f"oidc.ca_file: open to others; run `chmod go-w {ca_file}`",
+        f"oidc.client_secret_file: open to others; run `chmod go-rwx {password}`",
+        "oidc.group_roles: role 'nobody': there is none",
+        "oidc.group_roles: role researcher: cannot be given",
+        "oidc.group_roles: role service: for programs",
+    ):
+        assert any(told in each for each in found), told
+    assert not any("radiologist: " in each for each in found)
+
+
+@pytest.mark.parametrize("text", ["", "\n", "x" * 2000, "\xff"])
+def test_a_client_secret_that_is_none(
+    tmp_path: Path, password: Path, text: str
+) -> None:
+    password.write_bytes(text.encode("latin-1"))
+    found = of_sign_on(
+        tmp_path,
+        issuer="https://login.invalid",
+        client_id="leadglass",
+        client_secret_file=str(password),
+        group_roles=("a=radiologist",),
+    )
+    assert any("oidc.client_secret_file: " in each for each in found)
+    assert not any("OpenID provider" in each for each in found)  # not asked, then

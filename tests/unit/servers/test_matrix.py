@@ -4,6 +4,7 @@ What a role may is what ``access.roles`` says. A route whose parameters are not 
 here fails, and one without a right cannot be made at all.
 """
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from leadglass.archive.caller import Caller
 from leadglass.archive.doors import Knocks
 from leadglass.archive.ingest import Announced
 from leadglass.archive.visit import Visits
+from leadglass.config import Config
 from leadglass.database.engine import Transaction
 from leadglass.dicom.transfer_syntaxes import EXPLICIT_VR_LE, TRANSFER_SYNTAXES
 from leadglass.dicom.uids import UID
@@ -310,3 +312,30 @@ def test_every_parameter_of_a_route_is_known_here(site: Node) -> None:
     for route in table(site):
         path = route.template.format_map(NAMES)
         assert route.match(tuple(path.split("/")[1:])) is not None
+
+
+def test_single_sign_on_adds_its_two_ways_and_no_other(
+    made_once: Path, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("not a secret")
+    secret.chmod(0o600)
+    shutil.copytree(made_once, tmp_path / "node")
+    config = Config.load(
+        tmp_path / "node" / "home",
+        {},
+        {
+            "oidc.issuer": "https://login.example",
+            "oidc.client_id": "leadglass",
+            "oidc.client_secret_file": str(secret),
+            "oidc.group_roles": "radiology=radiologist",
+        },
+    )
+    with Node.open(config) as node:
+        found = {(route.template, route.access) for route in table(node)}
+    with opened(made_once, tmp_path / "without") as node:
+        without = {(route.template, route.access) for route in table(node)}
+    assert found - without == {
+        ("/oidc/begin", Door.PUBLIC),
+        ("/oidc/callback", Door.PUBLIC),
+    }

@@ -94,3 +94,23 @@ def test_the_script_finds_what_it_looks_for() -> None:
 def test_the_bare_address_leads_to_the_login() -> None:
     answer = ask("/")
     assert (answer.status, answer.headers["location"]) == (303, "/login")
+
+
+def page_with(single_sign_on: str, path: str = "/login") -> str:
+    [(route, _)] = Routes(pages.routes(single_sign_on)).find(path).values()
+    assert route.handler is not None
+    body = route.handler(None).body  # type: ignore[arg-type]  # a file asks nothing
+    assert isinstance(body, bytes)
+    return body.decode()
+
+
+def test_another_way_to_log_in_is_offered_only_where_there_is_one() -> None:
+    for path in PATHS:
+        assert "/oidc/" not in page_with("", path)
+    assert page_with("the hospital").count('href="/oidc/begin"') == 1
+    assert "Continue with the hospital</a>" in page_with("the hospital")
+
+
+def test_the_name_of_that_way_is_text() -> None:
+    page = page_with('<script>"&')
+    assert "Continue with &lt;script&gt;&quot;&amp;</a>" in page
