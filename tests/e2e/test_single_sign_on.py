@@ -8,7 +8,7 @@ import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -17,15 +17,17 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
+from leadglass.app import provider_of
 from leadglass.audit.codes import EventID, Outcome
 from leadglass.audit.events import Event
 from leadglass.audit.search import Search
+from leadglass.config import FILE_NAME, Config
 from leadglass.identity.people.user import NewUser
 from leadglass.servers.http.authentication import SESSION_COOKIE
 from leadglass.servers.pages.oidc import COOKIE
 from tests.peers.nodes import comes_true, serving
 from tests.support.browser import Seen, chromium
-from tests.support.node import RunningNode
+from tests.support.node import ROOT, RunningNode
 from tests.support.openid import CLIENT, PASSWORD, SECRET, OpenIdProvider, provider_in
 
 WAIT_S = 20.0
@@ -416,3 +418,26 @@ def test_nothing_secret_is_in_the_log(site: Site, tmp_path: Path) -> None:
     for secret in (state, "the-code", SECRET, begun.cookies[COOKIE]):
         assert secret not in said
     assert CLIENT not in said.replace("leadglass.", "")
+
+
+# ── what the page says ───────────────────────────────────────────────────────
+
+
+def test_the_settings_of_the_page_are_taken(tmp_path: Path) -> None:
+    page = (ROOT / "docs/how-to/single-sign-on.md").read_text("utf-8")
+    first, weaker = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / FILE_NAME).write_text(first)
+    config = Config.load(tmp_path, {})
+    assert provider_named(config) == "https://login.example/realms/hospital"
+    assert config.weaknesses() == []
+    (tmp_path / FILE_NAME).write_text(first + weaker.removeprefix("[oidc]\n"))
+    assert len(Config.load(tmp_path, {}).weaknesses()) == 1
+
+
+def provider_named(config: Config) -> str:
+    """Return the provider that a node with these settings asks."""
+    # Its CA file is on no machine of a test.
+    here = replace(config, oidc=replace(config.oidc, ca_file=""))
+    provider = provider_of(here)
+    assert provider is not None
+    return provider.issuer
