@@ -65,14 +65,13 @@ DRIVERS = {
     "argon2": {"identity"},
     "webauthn": {"identity"},
     "joserfc": {"identity"},
-    "httpx": {"identity"},
     "ldap3": {"identity"},
     "segno": {"servers", "cli"},
     "httptools": {"servers"},
 }
 
 # Foreign peers prove us in tests and benchmarks; the product does not stand on them.
-TEST_ONLY = {"pynetdicom", "pytest", "hypothesis", "tink", "unittest"}
+TEST_ONLY = {"httpx", "pynetdicom", "pytest", "hypothesis", "tink", "unittest"}
 
 
 @dataclass(frozen=True, slots=True)
