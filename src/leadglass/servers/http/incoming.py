@@ -144,7 +144,7 @@ class Requests:
             self._feed(data)
         return request.pieces.popleft()
 
-    def _feed(self, data: bytes) -> None:
+    def _feed(self, data: memoryview) -> None:
         """Parse what came.
 
         Raises:

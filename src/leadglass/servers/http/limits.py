@@ -27,7 +27,7 @@ class HttpLimits:
         body_bytes_per_s_min: A body that comes slower, seen over ``receive_s``,
             is a slow attack; a modem brings 5 KB/s.
         send_s: Longest wait for a client to take what is written to it.
-        connections_max: Open connections. Each costs about 100 KB with its TLS.
+        connections_max: Open connections. Each costs a thread and about 0.4 MB.
         connections_per_address_max: Of these from one address.
         pipelined_max: Requests that wait behind another on one connection. Browsers
             send none, and each takes some KB, and as much as its head.
