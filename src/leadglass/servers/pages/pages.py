@@ -34,7 +34,7 @@ _OFFERS: Final = (
 # so before, all alike.
 _DIRECTORY_MARK: Final = "<!-- directory -->"
 _DIRECTORY_HINT: Final = (
-    '<p class="quiet" id="directory">Who logs in with the password of the house\'s '
+    '<p class="quiet directory">Who logs in with the password of the house\'s '
     "directory leaves this empty.</p>"
 )
 HTML: Final = "text/html; charset=utf-8"
