@@ -27,7 +27,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -39,6 +39,7 @@ from leadglass.archive.accounts import Accounts
 from leadglass.archive.bearer import Bearer
 from leadglass.archive.caller import Caller, Gate
 from leadglass.archive.callers import Certified
+from leadglass.archive.directories import DirectoryLogins
 from leadglass.archive.doors import Doorkeeper, Knocks
 from leadglass.archive.echo import Echo
 from leadglass.archive.emergency import Emergencies
@@ -97,7 +98,7 @@ from leadglass.pixels.transcode import Transcoder
 from leadglass.servers.api.accounts import AccountRoutes
 from leadglass.servers.api.emergencies import EmergencyRoutes
 from leadglass.servers.api.lists import ListRoutes
-from leadglass.servers.api.logins import LoginRoutes
+from leadglass.servers.api.logins import Begin, LoginRoutes
 from leadglass.servers.api.openapi import described
 from leadglass.servers.dicomweb.deleting import Delete
 from leadglass.servers.dicomweb.qido import Search
@@ -130,6 +131,9 @@ from leadglass.vault.keys import (
     SystemdCredential,
 )
 from leadglass.vault.sealed import SealedBlobs
+
+if TYPE_CHECKING:
+    from leadglass.identity.federation.directory import Directory
 
 _LOG = logging.getLogger(__name__)
 
@@ -759,9 +763,16 @@ def web_routes(
         *EmergencyRoutes(node.emergencies, Explain(node.find)).routes(),
         *ListRoutes(node.listing).routes(),
         *AccountRoutes(node.accounts, visits).routes(),
-        *LoginRoutes(node.parts, logins, visits, session_s).routes(),
+        *LoginRoutes(
+            node.parts, logins, visits, session_s, _begins(node, stores, logins)
+        ).routes(),
     )
-    shown = [*pages.routes(_sign_on_name(node.config)), *Viewer.load().routes()]
+    shown = [
+        *pages.routes(
+            _sign_on_name(node.config), has_directory=bool(node.config.ldap.url)
+        ),
+        *Viewer.load().routes(),
+    ]
     provider = provider_of(node.config)
     if provider is not None:
         vouching = Vouching(node.parts, node.accounts, logins)
@@ -822,6 +833,71 @@ def _claims(settings: Oidc) -> Claims:
 def group_roles(texts: Iterable[str]) -> dict[str, str]:
     """Return group → role of texts like ``GROUP=ROLE``, which the settings checked."""
     return {group: role for group, _, role in (each.rpartition("=") for each in texts)}
+
+
+def _begins(node: Node, stores: Stores, logins: Logins) -> Begin:
+    """Return what a login with a password begins with.
+
+    Raises:
+        Misconfigured: The directory's settings cannot be used.
+    """
+    config = node.config
+    directory = directory_of(config)
+    if directory is None:
+        return logins.begin
+    return DirectoryLogins(
+        parts=node.parts,
+        stores=stores,
+        logins=logins,
+        vouching=Vouching(node.parts, node.accounts, logins),
+        prover=directory,
+        url=config.ldap.url,
+        table=GroupRoles(
+            "groups", directory.table(group_roles(config.ldap.group_roles))
+        ),
+    ).begin
+
+
+def directory_of(config: Config) -> "Directory | None":
+    """Return the directory that proves people; ``None``: there is none.
+
+    Raises:
+        Misconfigured: The driver is not installed, the CA file cannot be used, or a
+            role cannot be given.
+    """
+    ldap = config.ldap
+    if not ldap.url:
+        return None
+    try:
+        # Its driver is an extra: who has no directory needs none.
+        from leadglass.identity.federation import directory as adapter  # noqa: PLC0415
+    except ImportError:
+        raise Misconfigured(
+            "ldap.url: the driver is not here; install leadglass[ldap]"
+        ) from None
+    check_roles("ldap.group_roles", group_roles(ldap.group_roles).values())
+    path = config.ldap_password_file
+    read = SecretFile(path, "ldap.bind_password_file").read if path else None
+    lookup = adapter.Lookup(
+        template=ldap.user_dn_template,
+        base=ldap.base_dn,
+        user_filter=ldap.user_filter,
+        own_dn=ldap.bind_dn,
+        own_password=read,
+        groups=ldap.groups_attribute,
+        group_base=ldap.group_base_dn,
+        group_filter=ldap.group_filter,
+        id=ldap.id_attribute,
+        name=ldap.name_attribute,
+        display_name=ldap.display_name_attribute,
+    )
+    place = adapter.Place.of(
+        ldap.url,
+        tls_context(config.ldap_ca_file, "ldap.ca_file"),
+        ldap.response_timeout_s,
+        unsafe_plaintext=bool(ldap.unsafe_plaintext),
+    )
+    return adapter.Directory(place, lookup)
 
 
 def check_roles(setting: str, roles: Iterable[str]) -> None:

@@ -222,6 +222,10 @@ def _file_name(text: str) -> str | None:
     return None
 
 
+# What leads to this very machine, whatever the network.
+_LOOPBACK_NAMES = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
 def _issuer_or_none(text: str) -> str | None:
     if not text:
         return None
@@ -230,7 +234,7 @@ def _issuer_or_none(text: str) -> str | None:
         host, _ = parts.hostname, parts.port
     except ValueError:
         return "write the provider's address, as https://login.example"
-    is_here = host in {"127.0.0.1", "::1", "localhost"}
+    is_here = host in _LOOPBACK_NAMES
     if not host or not (
         parts.scheme == "https" or (parts.scheme == "http" and is_here)
     ):
@@ -279,6 +283,49 @@ def _group_roles(texts: Sequence[str]) -> str | None:
             return "a group stands in it twice; it gives one role"
         seen.add(group)
     return None if len(texts) <= 200 else "name at most 200 groups"
+
+
+def _directory_or_none(text: str) -> str | None:
+    if not text:
+        return None
+    remedy = "write ldaps://HOST:PORT, or ldap://HOST:PORT for STARTTLS"
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return remedy
+    if parts.scheme not in {"ldaps", "ldap"} or not host or _node_names((host,)):
+        return remedy
+    if "@" in parts.netloc or parts.path or parts.query or parts.fragment:
+        return f"{remedy}, and nothing behind it"
+    return None
+
+
+def _with_name(text: str) -> str | None:
+    if text.count("{name}") != 1 or not text.isprintable():
+        return "put {name} into it, once, where the name that was typed belongs"
+    return None
+
+
+def _with_name_or_none(text: str) -> str | None:
+    return _with_name(text) if text else None
+
+
+def _with_dn(text: str) -> str | None:
+    if text.count("{dn}") != 1 or not text.isprintable():
+        return "put {dn} into it, once, where the person's DN belongs"
+    return None
+
+
+def _attribute(text: str) -> str | None:
+    # RFC 4512 §1.4, descr and numericoid.
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.;-]{0,200}", text):
+        return "write the name of an attribute, as uid"
+    return None
+
+
+def _attribute_or_none(text: str) -> str | None:
+    return _attribute(text) if text else None
 
 
 def _uid_prefixes(texts: Sequence[str]) -> str | None:
@@ -884,6 +931,96 @@ class Oidc:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Ldap:
+    """People whom a directory proves by a password; needs ``leadglass[ldap]``."""
+
+    url: str = _setting(
+        "",
+        "The directory: ldaps://HOST:PORT, or ldap://HOST:PORT with STARTTLS before "
+        "anything is said. Empty: none.",
+        check=_directory_or_none,
+    )
+    unsafe_plaintext: str = _setting(
+        "",
+        "Why there is no TLS to a directory on this very machine: whoever listens on "
+        "its loopback reads the passwords. Elsewhere it is refused.",
+    )
+    ca_file: str = _setting(
+        "",
+        "The certificates (PEM) that the directory's is verified against. Empty: those "
+        "that this system trusts.",
+        check=_absolute_path,
+    )
+    base_dn: str = _setting(
+        "", "Below what people are looked for, as ou=people,dc=hospital,dc=example."
+    )
+    user_filter: str = _setting(
+        "(&(objectClass=person)(uid={name}))",
+        "What finds one of them (RFC 4515); {name} is what was typed, escaped. Active "
+        "Directory: (&(objectClass=user)(sAMAccountName={name})).",
+        check=_with_name,
+    )
+    bind_dn: str = _setting(
+        "", "By what name the node looks for people. Empty: anonymously."
+    )
+    bind_password_file: str = _setting(
+        "",
+        "The file with the password for it, readable by its owner alone and outside "
+        "the data folder.",
+        check=_absolute_path,
+    )
+    user_dn_template: str = _setting(
+        "",
+        "Instead of looking: a person's DN, as "
+        "uid={name},ou=people,dc=hospital,dc=example.",
+        check=_with_name_or_none,
+    )
+    groups_attribute: str = _setting(
+        "memberOf",
+        "The attribute of a person with the DNs of the groups. Empty: none.",
+        check=_attribute_or_none,
+    )
+    group_base_dn: str = _setting(
+        "", "Below what groups are looked for besides. Empty: they are not."
+    )
+    group_filter: str = _setting(
+        "(&(objectClass=groupOfNames)(member={dn}))",
+        "What finds the groups of a person; {dn} is the person's, escaped.",
+        check=_with_dn,
+    )
+    group_roles: tuple[str, ...] = _setting(
+        (),
+        "Which group gives which role, as "
+        '"cn=radiology,ou=groups,dc=hospital,dc=example=radiologist". Who is in none '
+        "of these groups is not let in.",
+        check=_group_roles,
+    )
+    id_attribute: str = _setting(
+        "entryUUID",
+        "The attribute by which a person is told apart, never given to another. Active "
+        "Directory: objectGUID. Empty: the DN, which moves with people.",
+        check=_attribute_or_none,
+    )
+    name_attribute: str = _setting(
+        "uid",
+        "The attribute with the name that somebody is called by here, after ldap:.",
+        check=_attribute,
+    )
+    display_name_attribute: str = _setting(
+        "cn", "The attribute with the name that people use.", check=_attribute
+    )
+    unsafe_single_factor: str = _setting(
+        "",
+        "Why a password of the directory is enough to be let in: it is one proof, "
+        "which somebody else may have. What needs a proof of now is refused to those "
+        "people. Without a reason, the directory lets nobody in.",
+    )
+    response_timeout_s: float = _setting(
+        10.0, "How long the directory may take for one login.", low=1, high=60
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Log:
     """The operators' log. It never holds patient data."""
 
@@ -912,6 +1049,7 @@ SECTIONS: Mapping[str, type] = MappingProxyType(
         "jobs": Jobs,
         "notices": Notices,
         "oidc": Oidc,
+        "ldap": Ldap,
         "log": Log,
     }
 )
@@ -1084,6 +1222,7 @@ class Config:
     jobs: Jobs = field(default_factory=Jobs)
     notices: Notices = field(default_factory=Notices)
     oidc: Oidc = field(default_factory=Oidc)
+    ldap: Ldap = field(default_factory=Ldap)
     log: Log = field(default_factory=Log)
     # Dotted name → "leadglass.toml", a variable's name or "command line"; what
     # is not named here is the default.
@@ -1179,6 +1318,7 @@ class Config:
                 )
         yield from self._contradictions_of_notices()
         yield from self._contradictions_of_oidc()
+        yield from self._contradictions_of_ldap()
 
     def _contradictions_of_notices(self) -> Iterator[str]:
         """Yield what is wrong between settings of notices."""
@@ -1220,6 +1360,39 @@ class Config:
         if path is not None and _is_inside(path, self.home):
             yield (
                 "oidc.client_secret_file: inside the data folder, where every backup "
+                "takes it along; move it out"
+            )
+
+    def _contradictions_of_ldap(self) -> Iterator[str]:
+        """Yield what is wrong between settings of the directory."""
+        ldap = self.ldap
+        if ldap.url and _directory_or_none(ldap.url) is None:
+            for key, what in (
+                ("group_roles", "without a table nobody is let in"),
+                ("unsafe_single_factor", "say why one proof is enough, or use [oidc]"),
+            ):
+                if not getattr(ldap, key):
+                    yield f"ldap.{key}: missing; {what}"
+            if bool(ldap.base_dn) == bool(ldap.user_dn_template):
+                yield "ldap.base_dn: name this or user_dn_template, one of the two"
+            if not self.https.listen:
+                yield "ldap.url: there is no HTTPS to log in by; set https.listen"
+            parts = urlsplit(ldap.url)
+            if ldap.unsafe_plaintext and not (
+                parts.scheme == "ldap" and parts.hostname in _LOOPBACK_NAMES
+            ):
+                yield (
+                    "ldap.unsafe_plaintext: for ldap:// on this machine alone; leave "
+                    "it out, and use TLS"
+                )
+        if bool(ldap.bind_dn) != bool(ldap.bind_password_file):
+            yield (
+                "ldap.bind_password_file: bind_dn and this file go together; name both"
+            )
+        path = self.ldap_password_file
+        if path is not None and _is_inside(path, self.home):
+            yield (
+                "ldap.bind_password_file: inside the data folder, where every backup "
                 "takes it along; move it out"
             )
 
@@ -1325,6 +1498,17 @@ class Config:
     def oidc_ca_file(self) -> Path | None:
         """Whom to trust for the provider; None: whom this system trusts."""
         return Path(self.oidc.ca_file) if self.oidc.ca_file else None
+
+    @property
+    def ldap_password_file(self) -> Path | None:
+        """Where the node's password at the directory is; None: it has none."""
+        path = self.ldap.bind_password_file
+        return Path(path) if path else None
+
+    @property
+    def ldap_ca_file(self) -> Path | None:
+        """Whom to trust for the directory; None: whom this system trusts."""
+        return Path(self.ldap.ca_file) if self.ldap.ca_file else None
 
     @property
     def unsafe_plaintext_listen(self) -> Address | None:

@@ -534,3 +534,69 @@ def test_one_factor_is_told_as_a_weakness(tmp_path: Path) -> None:
     assert "until the tokens are here" in weakness
     none = SIGN_ON + "second_factor_amr = []\n"
     assert problems(tmp_path, none)[0].startswith("oidc.second_factor_amr: empty")
+
+
+# ── directories ──────────────────────────────────────────────────────────────
+
+DIRECTORY = """
+[ldap]
+url = "ldaps://dc.hospital.example"
+base_dn = "ou=people,dc=hospital,dc=example"
+group_roles = ["cn=radiology,dc=example=radiologist"]
+unsafe_single_factor = "passkeys come in May"
+"""
+
+
+def test_a_directory_needs_all_of_its_settings(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_text(DIRECTORY)
+    (weakness,) = load(tmp_path).weaknesses()
+    assert "passkeys come in May" in weakness
+    found = problems(tmp_path, '[ldap]\nurl = "ldaps://dc.hospital.example"')
+    assert [text.partition(":")[0] for text in found] == [
+        "ldap.group_roles",
+        "ldap.unsafe_single_factor",
+        "ldap.base_dn",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('url = "ldapi:///"', "ldaps://HOST"),
+        ('url = "https://dc"', "ldaps://HOST"),
+        ('url = "ldaps://"', "ldaps://HOST"),
+        ('url = "ldaps://dc:x"', "ldaps://HOST"),
+        ('url = "ldaps://u@dc"', "nothing behind"),
+        ('url = "ldaps://dc/dc=example??sub"', "nothing behind"),
+        ('user_filter = "(uid=alice)"', "{name}"),
+        ('user_filter = "(|(uid={name})(mail={name}))"', "once"),
+        ('user_dn_template = "uid=alice"', "{name}"),
+        ('group_filter = "(member=x)"', "{dn}"),
+        ('id_attribute = "entry UUID"', "attribute"),
+        ('name_attribute = ""', "attribute"),
+        ('bind_dn = "cn=x"', "go together"),
+        ('group_roles = ["cn=radiology"]', ""),
+    ],
+)
+def test_what_a_directory_cannot_be(tmp_path: Path, line: str, told: str) -> None:
+    if told:
+        (problem,) = problems(tmp_path, f"[ldap]\n{line}")
+        assert told in problem
+    else:  # one equals sign alone: a group "cn" of a role "radiology"
+        (tmp_path / FILE_NAME).write_text(f"[ldap]\n{line}")
+        assert load(tmp_path).ldap.group_roles == ("cn=radiology",)
+
+
+@pytest.mark.parametrize(
+    "url", ["ldap://dc.hospital.example", "ldaps://127.0.0.1", "ldap://127.0.0.1.nip"]
+)
+def test_plaintext_to_a_directory_never_leaves_the_machine(
+    tmp_path: Path, url: str
+) -> None:
+    weak = DIRECTORY.replace("ldaps://dc.hospital.example", url)
+    weak += 'unsafe_plaintext = "a test"\n'
+    (problem,) = problems(tmp_path, weak)
+    assert problem.startswith("ldap.unsafe_plaintext: ")
+    here = weak.replace(url, "ldap://127.0.0.1:389")
+    (tmp_path / FILE_NAME).write_text(here)
+    assert len(load(tmp_path).weaknesses()) == 2

@@ -15,7 +15,7 @@ administrator gives a new one: ``leadglass users reset``).
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
@@ -32,6 +32,7 @@ from leadglass.audit.events import Event
 from leadglass.database.engine import Transaction
 from leadglass.errors import PeerError, Refused
 from leadglass.identity.people.enrolment import Enrolled, Enrolment, Offer, WrongCode
+from leadglass.identity.people.externals import Externals
 from leadglass.identity.people.login import (
     NO_FACTS,
     Failure,
@@ -143,6 +144,28 @@ class Logins:
             if pending.failure is not None:
                 self._record_failure(tx, pending.failure, peer)
             return pending
+
+        return self._write(work)
+
+    def begin_vouched(
+        self, user: User | None, known: User | None, failure: Failure | None, peer: Peer
+    ) -> Pending:
+        """Go on with what a directory has judged, as with a password of ours.
+
+        Args:
+            user: Whom it has proven; ``None``: nobody.
+            known: Whose name was typed, if that is known; for the count of failures.
+            failure: Why nobody, for the record.
+            peer: Where from.
+        """
+        now = datetime.now(UTC)
+
+        def work(tx: Transaction) -> Pending:
+            if failure is not None:
+                known_id = None if known is None else known.id
+                until = self._stores.lockout.failed(tx, known_id, peer.address, now)
+                self._record_failure(tx, replace(failure, locked_until=until), peer)
+            return self._login.begin_vouched(tx, user, now)
 
         return self._write(work)
 
@@ -610,6 +633,8 @@ class Logins:
     ) -> None:
         actor = _actor(session.user.name, peer)
         facts = NO_FACTS if proof is None else proof.facts
+        if proof is None and session.user.is_external:
+            facts = Externals(self._stores.users).pair(tx.connection, session.user)
         self._append(tx, self._events.logged_in(actor, session.factor, facts))
 
     def _record_failure(self, tx: Transaction, failure: Failure, peer: Peer) -> None:

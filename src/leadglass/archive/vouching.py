@@ -5,9 +5,10 @@ of the table is not let in, and loses what an earlier login gave: roles, session
 broken glass. The person, its roles, its session and their events are one transaction.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from leadglass.access.policy import Kind
 from leadglass.access.roles import check_person
@@ -22,6 +23,8 @@ from leadglass.errors import Misconfigured, Refused
 from leadglass.identity.people.externals import External, Externals
 from leadglass.identity.people.login import Failure, LoggedIn, Reason
 from leadglass.identity.people.user import User
+
+Made = TypeVar("Made")
 
 NO_ACCESS: Final = "you are known, but have no access here; ask who administers it"
 
@@ -59,34 +62,64 @@ class Vouching:
         now = datetime.now(UTC)
 
         def work(tx: Transaction) -> LoggedIn | Failure:
-            user = self._externals.find(tx.connection, person)
-            if user is not None and user.disabled_at is not None:
-                return self.logins.open_session(tx, user, peer, proof, now)
-            if user is None and not roles:
-                return Failure(Reason.NO_ROLE)
-            known = (
-                self._add(tx, person, roles, peer, now)
-                if user is None
-                else self._update(tx, user, person, roles, peer)
-            )
-            if not roles:
-                return Failure(Reason.NO_ROLE, known.name)
-            return self.logins.open_session(tx, known, peer, proof, now)
+            user = self._admit(tx, person, roles, peer, now)
+            if isinstance(user, Failure):
+                return user
+            return self.logins.open_session(tx, user, peer, proof, now)
 
+        outcome = self._judged(work, person, roles, peer)
+        if isinstance(outcome, Failure):
+            self.logins.turn_away(replace(outcome, facts=proof.facts), peer, now)
+            raise NoAccess
+        return outcome
+
+    def admit(
+        self, person: External, roles: tuple[str, ...], peer: Peer
+    ) -> User | Failure:
+        """Return who that is here, with these roles from now on; no session yet.
+
+        A failure is the caller's to record.
+
+        Raises:
+            Unavailable: It cannot be recorded.
+        """
+        now = datetime.now(UTC)
+        return self._judged(
+            lambda tx: self._admit(tx, person, roles, peer, now), person, roles, peer
+        )
+
+    def _judged(
+        self,
+        work: Callable[[Transaction], Made | Failure],
+        person: External,
+        roles: tuple[str, ...],
+        peer: Peer,
+    ) -> Made | Failure:
+        """Do it if the roles can be given; else take what an earlier login gave."""
         try:
             check_person(roles)
-            outcome = self.parts.database.write(work)
+            return self.parts.database.write(work)
         except Misconfigured as error:
-            outcome = Failure(Reason.ROLES, detail=str(error))
             self._forget(person, peer)
-        if isinstance(outcome, LoggedIn):
-            return outcome
-        if outcome.reason is not Reason.DISABLED:  # that is on the record already
-            told = Failure(
-                outcome.reason, outcome.name, detail=outcome.detail, facts=proof.facts
-            )
-            self.logins.turn_away(told, peer, now)
-        raise NoAccess
+            return Failure(Reason.ROLES, detail=str(error))
+
+    def _admit(
+        self,
+        tx: Transaction,
+        person: External,
+        roles: tuple[str, ...],
+        peer: Peer,
+        now: datetime,
+    ) -> User | Failure:
+        user = self._externals.find(tx.connection, person)
+        if user is not None and user.disabled_at is not None:
+            return Failure(Reason.DISABLED, user.name)
+        if user is None:
+            if not roles:
+                return Failure(Reason.NO_ROLE)
+            return self._add(tx, person, roles, peer, now)
+        known = self._update(tx, user, person, roles, peer)
+        return known if roles else Failure(Reason.NO_ROLE, known.name)
 
     def _add(
         self,

@@ -15,6 +15,8 @@ from typing import Final, TypeVar
 from leadglass.app import Layout, Node, master_key_of
 from leadglass.cli.answers import time_text
 from leadglass.cli.outside import (
+    check_ldap_directory,
+    check_ldap_settings,
     check_mail_files,
     check_mail_server,
     check_oidc_provider,
@@ -86,6 +88,10 @@ def examine(home: Path, load: Callable[[], Config]) -> Findings:
     found.attempt("single sign-on", lambda: check_oidc_settings(config))
     if len(found.problems) == known:
         found.attempt("OpenID provider", lambda: check_oidc_provider(config))
+    known = len(found.problems)
+    found.attempt("directory settings", lambda: check_ldap_settings(config))
+    if len(found.problems) == known:
+        found.attempt("directory", lambda: check_ldap_directory(config))
     if not Keyring.exists(Layout(home).keys):
         found.problems.append("keys: no keyring here; run `leadglass init`")
         return found

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from leadglass.app import mail_server_of, provider_of
+from leadglass.app import directory_of, mail_server_of, provider_of
 from leadglass.config import Config
 from leadglass.errors import Misconfigured, Unavailable
 from leadglass.identity.federation.secretfile import SecretFile
@@ -111,6 +111,45 @@ def check_oidc_provider(config: Config) -> None:
         raise Unavailable(
             f"{error}; see to oidc.issuer, ca_file and the way there; until then "
             "people log in with names and passwords of this node alone"
+        ) from None
+
+
+def check_ldap_settings(config: Config) -> None:
+    """Look at the files of the directory, at its driver, and at the roles.
+
+    Raises:
+        Misconfigured: All that is wrong with all of them.
+    """
+    secret = config.ldap_password_file
+    problems: list[str] = []
+    for path, setting, others in (
+        (config.ldap_ca_file, "ldap.ca_file", _OTHERS_WRITE),
+        (secret, "ldap.bind_password_file", _OTHERS_READ),
+    ):
+        if path is not None:
+            problems += file_problems(path, setting, others)
+    if secret is not None and not problems:
+        problems += _problems_of(SecretFile(secret, "ldap.bind_password_file").read)
+    problems += _problems_of(lambda: directory_of(config))
+    _raise(iter(dict.fromkeys(problems)))
+
+
+def check_ldap_directory(config: Config) -> None:
+    """Ask the directory as the node does; nobody logs in.
+
+    Raises:
+        Unavailable: It does not answer, or does not let the node look.
+        Misconfigured: The settings cannot be used.
+    """
+    directory = directory_of(config)
+    if directory is None:
+        return
+    try:
+        directory.look()
+    except Unavailable as error:
+        raise Unavailable(
+            f"{error}; see to ldap.url, ca_file, bind_dn and bind_password_file; until "
+            "then people log in with names and passwords of this node alone"
         ) from None
 
 

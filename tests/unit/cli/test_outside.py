@@ -1,12 +1,13 @@
 """What `leadglass check` says of files and of the mail server outside of the node."""
 
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from leadglass.cli.findings import Findings, examine
-from leadglass.config import Config, Https, Notices, Oidc
+from leadglass.config import Config, Https, Ldap, Notices, Oidc
 from tests.support.mail import PASSWORD, certificate, mail_server
 from tests.unit.identity.federation.hostile import hostile_provider
 
@@ -211,3 +212,57 @@ def test_a_client_secret_that_is_none(
     )
     assert any("oidc.client_secret_file: " in each for each in found)
     assert not any("OpenID provider" in each for each in found)  # not asked, then
+
+
+# ── directories ──────────────────────────────────────────────────────────────
+
+
+def of_directory(tmp_path: Path, **ldap: Any) -> list[str]:
+    """Return what is found of a directory at a node that is not set up."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700, exist_ok=True)
+    named = {
+        "base_dn": "dc=example",
+        "bind_dn": "cn=leadglass",
+        "unsafe_single_factor": "a test",
+        "group_roles": ("cn=x=radiologist",),
+    }
+    config = Config(home=home, ldap=Ldap(**{**named, **ldap}))
+    problems = examine(home, lambda: config).problems
+    return [each for each in problems if each.startswith("directory")]
+
+
+def test_all_of_a_directory_is_told_at_once(tmp_path: Path, password: Path) -> None:
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_text("no certificate")
+    password.chmod(0o640)
+    found = of_directory(
+        tmp_path,
+        url="ldaps://dc.invalid",
+        ca_file=str(ca_file),
+        bind_password_file=str(password),
+        group_roles=("cn=x=service",),
+    )
+    for told in (
+        f"ldap.bind_password_file: open to others; run `chmod go-rwx {password}`",
+        "ldap.group_roles: role service: for programs",
+    ):
+        assert any(told in each for each in found), told
+    (other,) = of_directory(
+        tmp_path, url="ldaps://dc.invalid", ca_file=str(ca_file), bind_dn=""
+    )
+    assert "ldap.ca_file: cannot be read as PEM certificates" in other
+
+
+def test_a_directory_that_does_not_answer(tmp_path: Path, password: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    (problem,) = of_directory(
+        tmp_path,
+        url=f"ldap://127.0.0.1:{port}",
+        bind_password_file=str(password),
+        response_timeout_s=1.0,
+    )
+    assert "does not answer" in problem
+    assert "ldap.url" in problem
+    assert PASSWORD not in problem

@@ -34,6 +34,7 @@ from leadglass.identity.people.user import NewUser
 from leadglass.identity.rows import to_us
 from leadglass.identity.tokens.token import NewToken
 from leadglass.pixels.transcode import Transcoder
+from leadglass.servers.api.openapi import document
 from leadglass.servers.http.authentication import (
     SESSION_COOKIE,
     Judge,
@@ -332,7 +333,9 @@ def test_single_sign_on_adds_its_two_ways_and_no_other(
         },
     )
     with Node.open(config) as node:
-        found = {(route.template, route.access) for route in table(node)}
+        routes = table(node)
+    assert "/oidc/callback" in document(routes, "0")["paths"]  # programs are told, too
+    found = {(route.template, route.access) for route in routes}
     with opened(made_once, tmp_path / "without") as node:
         without = {(route.template, route.access) for route in table(node)}
     assert found - without == {

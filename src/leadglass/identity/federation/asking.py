@@ -33,11 +33,12 @@ QUESTIONS_MAX: Final = 8
 _PORTS: Final = {"https": 443, "http": 80}
 
 
-def tls_context(ca_file: Path | None) -> ssl.SSLContext:
+def tls_context(ca_file: Path | None, setting: str = "oidc.ca_file") -> ssl.SSLContext:
     """Return what verifies a provider's certificate and name (BCP 195).
 
     Args:
         ca_file: Whom to trust; ``None``: the authorities of this system.
+        setting: Which names the file, for the remedy.
 
     Raises:
         Misconfigured: The file cannot be used.
@@ -48,7 +49,7 @@ def tls_context(ca_file: Path | None) -> ssl.SSLContext:
         )
     except OSError:
         raise Misconfigured(
-            "oidc.ca_file: cannot be read as PEM certificates; name such a file"
+            f"{setting}: cannot be read as PEM certificates; name such a file"
         ) from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context

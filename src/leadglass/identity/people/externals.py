@@ -106,6 +106,15 @@ class Externals:
         )
         return None if person_id is None else self._users.by_id(connection, person_id)
 
+    def pair(self, connection: Connection, user: User) -> dict[str, str]:
+        """Return issuer and subject of somebody, by these names, for the record."""
+        row = connection.execute(
+            select(_EXTERNAL.issuer, _EXTERNAL.subject).where(
+                _EXTERNAL.person_id == user.id
+            )
+        ).one_or_none()
+        return {} if row is None else {"issuer": row.issuer, "subject": row.subject}
+
     def add(
         self, tx: Transaction, person: External, roles: tuple[str, ...], now: datetime
     ) -> User:

@@ -31,8 +31,9 @@ from leadglass.identity.people.lockout import Lockout
 from leadglass.identity.people.passkeys import BadPasskey, Passkeys
 from leadglass.identity.people.passwords import Passwords, Verdict
 from leadglass.identity.people.secondfactor import Factor, SecondFactors
-from leadglass.identity.people.sessions import Session, Sessions
+from leadglass.identity.people.sessions import NEVER, Session, Sessions
 from leadglass.identity.people.tickets import Purpose, Ticket, Tickets
+from leadglass.identity.people.user import User
 from leadglass.identity.people.users import Credentials, Users
 
 NO_FACTS: Mapping[str, str] = MappingProxyType({})
@@ -60,6 +61,8 @@ class Reason(StrEnum):
     PROVIDER = "not proven by the provider"
     NO_ROLE = "no group of the provider gives a role"
     ROLES = "roles that cannot be given"
+    DIRECTORY = "not proven by the directory"
+    SILENT = "the directory does not answer"
     ONE_FACTOR = "the provider asserts no second factor"
 
 
@@ -192,6 +195,20 @@ class Login:
         )
         options = stores.passkeys.authentication_options(ticket.challenge)
         return Pending(token, options, ticket.ends_at, failure)
+
+    def begin_vouched(
+        self, tx: Transaction, user: User | None, now: datetime
+    ) -> Pending:
+        """Give a ticket for somebody whose password a directory has judged.
+
+        ``None``: it was wrong, or nobody's; the ticket looks the same, and leads to
+        nothing. The failure is the caller's to count and to record.
+        """
+        token, ticket = self._stores.tickets.issue(
+            tx, Purpose.LOGIN, user, now, is_proven=user is not None
+        )
+        options = self._stores.passkeys.authentication_options(ticket.challenge)
+        return Pending(token, options, ticket.ends_at)
 
     def _unchanged(
         self, connection: Connection, looked: Credentials | None
@@ -368,7 +385,10 @@ class Login:
         has_factor = known.totp_secret is not None or bool(
             self._stores.passkeys.list(tx.connection, known.user)
         )
-        return self._unsafe_password_alone and not has_factor
+        # Whom a directory proves has no factor here; that it lets people in so is a
+        # setting named unsafe.
+        is_allowed = self._unsafe_password_alone or known.user.is_external
+        return is_allowed and not has_factor
 
     def _failed(  # noqa: PLR0913 - what failed, whose it is, from where, when
         self,
@@ -397,7 +417,11 @@ class Login:
         stores = self._stores
         stores.tickets.close(tx, ticket)
         stores.lockout.succeeded(tx, known.user.id)
-        token, session = stores.sessions.create(tx, known.user, factor, address, now)
+        # One proof, of another's judging: enough to come in, not for what is dangerous.
+        proven_at = NEVER if known.user.is_external else now
+        token, session = stores.sessions.create(
+            tx, known.user, factor, address, now, proven_at
+        )
         return LoggedIn(session, token)
 
 

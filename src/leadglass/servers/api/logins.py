@@ -47,6 +47,8 @@ _QR_SCALE: Final = 5
 
 Asked = ParamSpec("Asked")
 Made = TypeVar("Made")
+# The first step of a login, with a name and a password.
+Begin = Callable[[str, str, Peer], Pending]
 _Name = Annotated[str, Meta(max_length=_NAME_MAX)]
 _Secret = Annotated[str, Meta(max_length=_SECRET_MAX)]
 _Label = Annotated[str, Meta(min_length=1, max_length=_LABEL_MAX)]
@@ -208,12 +210,14 @@ class LoginRoutes:
         logins: The use cases.
         visits: Judges sessions.
         session_s: How long a session lasts at most, in seconds.
+        begin: Judges a name and a password.
     """
 
     parts: Parts
     logins: Logins
     visits: Visits
     session_s: int
+    begin: Begin
 
     def routes(self) -> Iterator[Route]:
         """Yield the routes."""
@@ -234,7 +238,7 @@ class LoginRoutes:
             takes=NameAndPassword,
             gives=SecondStep,
             reader=lambda call, said: _second_step(
-                call, self.logins.begin(said.name, said.password, _peer(call))
+                call, self.begin(said.name, said.password, _peer(call))
             ),
         )
         yield taking(

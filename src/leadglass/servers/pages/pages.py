@@ -30,6 +30,13 @@ _OFFERS: Final = (
         "Prove it at",
     ),
 )
+# The second step is the same for everybody, known or not; whoever needs no code is told
+# so before, all alike.
+_DIRECTORY_MARK: Final = "<!-- directory -->"
+_DIRECTORY_HINT: Final = (
+    '<p class="quiet directory">Who logs in with the password of the house\'s '
+    "directory leaves this empty.</p>"
+)
 HTML: Final = "text/html; charset=utf-8"
 # path → file, media type, what it is
 _FILES: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType(
@@ -54,16 +61,19 @@ POLICY: Final = (
 )
 
 
-def routes(single_sign_on: str = "") -> Iterator[Route]:
+def routes(single_sign_on: str = "", *, has_directory: bool = False) -> Iterator[Route]:
     """Yield the routes of the pages.
 
     Args:
         single_sign_on: What people call it; empty: there is none.
+        has_directory: Whether some come with a password of a directory.
     """
     for path, (name, kind, summary) in _FILES.items():
         content = (FOLDER / name).read_text("utf-8")
         if kind == HTML:
             content = _offering(content, single_sign_on)
+            hint = _DIRECTORY_HINT if has_directory else ""
+            content = content.replace(_DIRECTORY_MARK, hint)
         yield Route(
             method=HTTPMethod.GET,
             template=path,

@@ -83,6 +83,7 @@ const make = async (options) =>
 function login() {
   let step;
   const done = () => location.replace(next());
+  find('code').required = !document.querySelector('.directory');
   on(find('first-form'), 'submit', async (form) => {
     step = await ask('POST', '/api/login', {
       name: form.get('name'),
