@@ -29,6 +29,8 @@ DEMO := $(VENV)/.stamp-demo
 LOCK := $(VENV)/.stamp-lock
 OPENID := $(VENV)/.stamp-openid
 VIEWER := src/leadglass/servers/viewer/dist/viewer.json
+SCRIPTS := src/leadglass/servers/web/dist/scripts.json
+AXE := $(VENV)/axe/scripts.json
 
 ##@ Use it
 
@@ -41,12 +43,12 @@ demo: $(DEMO) try-viewer  ## start a node of its own, filled with example studie
 	@exec $(VENV)/bin/leadglass demo $(ARGS)
 
 .PHONY: viewer
-viewer: $(VIEWER)  ## get the viewer, once: `serve` and `demo` do so too
+viewer: $(VIEWER) $(SCRIPTS)  ## get the viewer and what pages need, once: `serve` and `demo` do so too
 
 ##@ Work on it
 
 .PHONY: test
-test: $(DEV) $(VIEWER) $(OPENID) debian-test  ## the whole test suite, foreign peers included (ARGS="-k name")
+test: $(DEV) $(VIEWER) $(SCRIPTS) $(AXE) $(OPENID) debian-test  ## the whole test suite, foreign peers included (ARGS="-k name")
 	@$(VENV)/bin/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
 
 .PHONY: check
@@ -146,6 +148,14 @@ $(OPENID): assembly/provider.py tests/peers/openid/package-lock.json | $(RUN)
 # Checked against its hash; a newer list of what is taken makes it anew.
 $(VIEWER): assembly/viewer.py | $(RUN)
 	@$(VENV)/bin/python assembly/viewer.py
+	@touch $@
+
+$(SCRIPTS): assembly/scripts.py | $(RUN)
+	@$(VENV)/bin/python assembly/scripts.py
+	@touch $@
+
+$(AXE): assembly/scripts.py | $(RUN)
+	@$(VENV)/bin/python assembly/scripts.py --tests $(VENV)/axe
 	@touch $@
 
 # A node stores and sends without a viewer, too.

@@ -1,4 +1,4 @@
-"""What a wheel needs that is no part of the repository: the viewer (see ``viewer``)."""
+"""What a wheel needs that is no part of the repository: see ``viewer``, ``scripts``."""
 
 import sys
 from pathlib import Path
@@ -7,17 +7,22 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 sys.path.insert(0, str(Path(__file__).parent))  # hatchling loads this file alone
+import scripts
 import viewer
 
 
 class ViewerHook(BuildHookInterface[Any]):
-    """Puts the viewer where the package has it, before files are collected."""
+    """Puts both where the package has them, before files are collected."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Get the viewer, unless it is there or the installation is one in place.
+        """Get them, unless they are there or the installation is one in place.
 
-        In place, a checkout gets it when it is wanted: ``make viewer``.
+        In place, a checkout gets them when they are wanted: ``make viewer``.
         """
         if version != "editable":
             viewer.build(viewer.FOLDER)
-            build_data["artifacts"].append("src/leadglass/servers/viewer/dist/**")
+            scripts.build(scripts.FOLDER)
+            build_data["artifacts"] += [
+                "src/leadglass/servers/viewer/dist/**",
+                "src/leadglass/servers/web/dist/**",
+            ]

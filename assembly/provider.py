@@ -16,6 +16,7 @@ SOURCE = Path(__file__).parent.parent / "tests/peers/openid"
 
 
 def main() -> None:
+    """Install it where the command line says."""
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", "package-lock.json"):

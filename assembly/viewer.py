@@ -95,14 +95,14 @@ def npm(*arguments: str, folder: Path) -> bytes:
     ).stdout
 
 
-def fetched(folder: Path) -> Path:
-    """Fetch the package, and return it once it is the one that we know."""
-    told = npm("pack", "--json", "--loglevel=error", PACKAGE, folder=folder)
+def fetched(folder: Path, package: str, integrity: str) -> Path:
+    """Fetch a package, and return it once it is the one that we know."""
+    told = npm("pack", "--json", "--loglevel=error", package, folder=folder)
     path = folder / json.loads(told)[0]["filename"]
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha512").digest()
-    if f"sha512-{base64.b64encode(digest).decode()}" != INTEGRITY:
-        raise SystemExit(f"{PACKAGE} is not what it was: its hash differs")
+    if f"sha512-{base64.b64encode(digest).decode()}" != integrity:
+        raise SystemExit(f"{package} is not what it was: its hash differs")
     return path
 
 
@@ -181,7 +181,7 @@ def build(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as scratch:
-        listed = write(fetched(Path(scratch)), folder)
+        listed = write(fetched(Path(scratch), PACKAGE, INTEGRITY), folder)
     (folder / LIST).write_text(json.dumps(listed, indent=1), "utf-8")
     stored = sum(each["stored_bytes"] for each in listed["files"].values())
     print(f"the viewer is there: {len(listed['files'])} files, {stored / 1e6:.1f} MB")

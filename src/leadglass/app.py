@@ -122,6 +122,11 @@ from leadglass.servers.pages import pages
 from leadglass.servers.pages.oidc import OidcRoutes
 from leadglass.servers.tls import Contexts, Credentials
 from leadglass.servers.viewer.assets import Viewer
+from leadglass.servers.web.files import Files
+from leadglass.servers.web.pages import Pages
+from leadglass.servers.web.start import StartRoutes
+from leadglass.servers.web.studies import StudyRoutes
+from leadglass.servers.web.texts import Texts
 from leadglass.vault.folder import FolderBlobs
 from leadglass.vault.keys import (
     KeyFile,
@@ -767,7 +772,13 @@ def web_routes(
             node.parts, logins, visits, session_s, _begins(node, stores, logins)
         ).routes(),
     )
+    texts = Texts()
+    rights_of = node.parts.gate.rights
+    web = Pages(rights_of, texts)
     shown = [
+        *Files().routes(),
+        *StartRoutes(rights_of, texts).routes(),
+        *StudyRoutes(web).routes(),
         *pages.routes(
             _sign_on_name(node.config), has_directory=bool(node.config.ldap.url)
         ),

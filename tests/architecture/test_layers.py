@@ -67,6 +67,7 @@ DRIVERS = {
     "joserfc": {"identity"},
     "ldap3": {"identity"},
     "segno": {"servers", "cli"},
+    "jinja2": {"servers"},
     "httptools": {"servers"},
 }
 

@@ -115,7 +115,7 @@ def test_in_a_real_browser(house: House) -> None:
         page.click("#first-form button")
         expect(page.locator(".directory")).to_be_visible()
         page.click("#second-form button")
-        page.wait_for_url(f"{house.site.base}/viewer/", wait_until="commit")
+        page.wait_for_url(f"{house.site.base}/studies", wait_until="commit")
         assert seen.faults == []
 
 

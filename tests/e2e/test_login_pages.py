@@ -137,7 +137,7 @@ def test_one_adds_a_passkey_and_logs_in_with_it_alone(
     page.click("#log-out")
     page.wait_for_url(f"{site.base}/login")
     page.click("#first-passkey")
-    page.wait_for_url(f"{site.base}/viewer/")
+    page.wait_for_url(f"{site.base}/studies")
     assert seen.faults == []
 
 
@@ -154,5 +154,5 @@ def test_no_address_elsewhere_is_gone_to_after_a_login(
         page.click("#first-form button")
         page.fill("#code", reader.recovery.pop())
         page.click("#second-form button")
-        page.wait_for_url(f"{site.base}/viewer/")
+        page.wait_for_url(f"{site.base}/studies")
     assert [each for each in seen.faults if "elsewhere" in each] == []

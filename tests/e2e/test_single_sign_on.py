@@ -151,7 +151,7 @@ def test_from_the_beginning_to_a_query(site: Site) -> None:
         assert kept.endswith("Path=/; Secure; HttpOnly; SameSite=Lax")
         landed = browser.land(browser.prove(begun, "alice"))
         assert landed.status_code == 200
-        assert '<meta http-equiv="refresh" content="0;url=/viewer/">' in landed.text
+        assert '<meta http-equiv="refresh" content="0;url=/start">' in landed.text
         assert landed.headers["set-cookie"].endswith("SameSite=Strict")
         assert landed.headers["cache-control"] == "no-store"
         assert browser.ask("/dicom-web/studies").status_code in {200, 204}
@@ -201,8 +201,8 @@ def test_the_button_in_a_real_browser(site: Site) -> None:
         page.fill("[name=login]", "alice")
         page.fill("[name=password]", PASSWORD)
         page.click("button")
-        # The viewer answers: the session's cookie came along. A 401 is a fault.
-        page.wait_for_url(f"{site.base}/viewer/", wait_until="commit")
+        # The list answers: the session's cookie came along. A 401 is a fault.
+        page.wait_for_url(f"{site.base}/studies", wait_until="commit")
         page.goto(f"{site.base}/me")
         expect(page.locator("#name")).to_have_text("sso:alice")
         expect(page.locator("#password-form")).to_be_hidden()

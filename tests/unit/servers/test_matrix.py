@@ -78,7 +78,9 @@ QUERIES = {
 
 
 def is_something(response: httpx.Response) -> bool:
-    """Whether an answer of a search holds anything."""
+    """Whether an answer of a search holds anything; a page names the study."""
+    if response.headers.get("content-type", "").startswith("text/html"):
+        return response.is_success and NAMES["study"] in response.text
     return response.status_code == 200 and response.json() != []
 
 
@@ -239,7 +241,7 @@ def ask(
 PAGES = ("/", "/login", "/enrol", "/me", "/pages/pages.js", "/pages/pages.css")
 # What everybody who is somebody may ask for: of itself, or what tells of nobody.
 OWN = (
-    *("/dicom-web/", "/api/openapi.json"),
+    *("/dicom-web/", "/api/openapi.json", "/start", "/language", "/web/{file}"),
     *("/viewer/", "/viewer/{file}", "/viewer/{folder}/{file}"),
     "/viewer/{folder}/{within}/{file}",
     *("/api/me", "/api/logout", "/api/me/proofs", "/api/me/proofs/offer"),

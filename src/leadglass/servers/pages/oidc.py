@@ -42,7 +42,7 @@ _CHARACTERS: Final = 43  # of as many bytes, in base64url
 _AGE_S: Final = 10 * 60
 
 # Where somebody begins to work; and where who has been asked to prove himself goes on.
-_AFTER: Final = "/viewer/"
+_AFTER: Final = "/start"
 _AFTER_ANEW: Final = "/me"
 
 

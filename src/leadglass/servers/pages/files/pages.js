@@ -63,8 +63,8 @@ function show(name) {
 
 // Back to where the reader came from: a path of this site, and nothing else.
 function next() {
-  const wanted = new URLSearchParams(location.search).get('next') ?? '/viewer/';
-  return /^\/(?![/\\])/.test(wanted) ? wanted : '/viewer/';
+  const wanted = new URLSearchParams(location.search).get('next') ?? '/start';
+  return /^\/(?![/\\])/.test(wanted) ? wanted : '/start';
 }
 
 const sign = async (options) =>

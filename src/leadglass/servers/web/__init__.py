@@ -1,0 +1,1 @@
+"""The web app: pages made here, for people who have logged in."""

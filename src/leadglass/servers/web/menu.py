@@ -1,0 +1,31 @@
+"""Which pages there are, and by which right; a page that is not here is not linked."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from leadglass.access.rights import Right
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One page of the menu.
+
+    Attributes:
+        path: Where it is.
+        text: What it is called, in English.
+        right: Who sees it; the page itself asks for the right, too.
+    """
+
+    path: str
+    text: str
+    right: Right
+
+
+MENU: Final[tuple[Entry, ...]] = (Entry("/studies", "Studies", Right.FIND),)
+
+
+def entries(rights: Iterable[Right]) -> tuple[Entry, ...]:
+    """Return what somebody with these rights may open."""
+    held = frozenset(rights)
+    return tuple(each for each in MENU if each.right in held)
