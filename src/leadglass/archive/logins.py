@@ -162,8 +162,11 @@ class Logins:
 
         def work(tx: Transaction) -> Pending:
             if failure is not None:
-                known_id = None if known is None else known.id
-                until = self._stores.lockout.failed(tx, known_id, peer.address, now)
+                until = None
+                # A directory that does not answer is no guess of who comes.
+                if failure.reason is not Reason.SILENT:
+                    known_id = None if known is None else known.id
+                    until = self._stores.lockout.failed(tx, known_id, peer.address, now)
                 self._record_failure(tx, replace(failure, locked_until=until), peer)
             return self._login.begin_vouched(tx, user, now)
 

@@ -173,6 +173,15 @@ def test_who_is_disabled_here_stays_out(home: Home, hospital: Hospital) -> None:
     )
 
 
+def test_a_directory_that_does_not_answer_locks_nobody_out(hospital: Hospital) -> None:
+    hospital.log_in("alice")
+    hospital.house.is_silent = True
+    for _ in range(4 * LOCK_AT):
+        hospital.directories.begin("alice", PASSWORD, DESK)
+    hospital.house.is_silent = False
+    assert hospital.log_in("alice")
+
+
 def test_without_the_directory_people_of_here_log_in(
     home: Home, hospital: Hospital
 ) -> None:

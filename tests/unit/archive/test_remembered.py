@@ -73,6 +73,7 @@ def test_every_table_of_people_counts(parts: Parts) -> None:
         assert Counter(found) == {
             "emergency": 3,
             "person": 3,
+            "person_external": 3,
             "person_scope": 3,
             "person_session": 3,
             "token": 3,

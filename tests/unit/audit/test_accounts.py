@@ -59,6 +59,8 @@ def test_who_may_do_what_is_a_change_of_roles() -> None:
     }
     assert of_roles == {
         AccountAct.ADDED,
+        AccountAct.CAME,
+        AccountAct.GROUPS,
         AccountAct.ROLES,
         AccountAct.DISABLED,
         AccountAct.ENABLED,
