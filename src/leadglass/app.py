@@ -778,7 +778,7 @@ def web_routes(
     shown = [
         *Files().routes(),
         *StartRoutes(rights_of, texts).routes(),
-        *StudyRoutes(web).routes(),
+        *StudyRoutes(web, node.find, rights_of).routes(),
         *pages.routes(
             _sign_on_name(node.config), has_directory=bool(node.config.ldap.url)
         ),

@@ -142,6 +142,7 @@ class Service(StrEnum):
     QIDO_RS = "QIDO-RS"
     WADO_RS = "WADO-RS"
     WADO_URI = "WADO-URI"
+    WEB_APP = "web app"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ table, the other table is searched first.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -23,6 +24,7 @@ from sqlalchemy import (
     or_,
     select,
     true,
+    union_all,
 )
 
 from leadglass.access.scopes import Scope
@@ -63,6 +65,8 @@ _NO_LIMIT = 2**62
 
 # Elements of answers that are kept, since many rows have the same.
 ELEMENTS_KEPT = 1_024
+
+_NAME = BY_KEYWORD["PatientName"]
 
 # A time of day and the date it belongs to, for combined matching.
 _MOMENTS = {
@@ -251,6 +255,8 @@ class _Conditions:
         below = [key for key in self._keys if self._carrier(key) > self._depth]
         for attribute in own:
             yield self._one(attribute, leads=not self._is_narrow)
+        for word in self._query.words:
+            yield _has_word(word)
         scope = in_scopes(self._query.scopes, study)
         if self._query.level is not Level.PATIENT:
             if scope is not None:
@@ -347,6 +353,30 @@ class _Conditions:
         if leads:
             return thing.c.id.in_(found)
         return found.where(owner_id == thing.c.id).exists()
+
+
+def _has_word(word: str) -> Condition:
+    """Return when a word begins one of the name, Patient ID or Accession Number.
+
+    Who has it is looked up in the indices of these columns alone. The sum keeps the
+    database from starting with that set: it walks the studies from the newest, which
+    is how they are wanted, and ends when it has enough.
+    """
+    other = study.alias()
+    plain = re.sub(r"[*?]", "", word)
+    found = [
+        select(other.c.id).where(
+            condition(matching.Wildcard(f"{text}*"), "LO", [column])
+        )
+        for column in (other.c.patient_id, other.c.accession_number)
+        for text in dict.fromkeys((plain, plain.upper()))
+        if text
+    ]
+    name = matching.parse_words([word])
+    if not isinstance(name, matching.Universal):
+        columns = [other.c[each] for each in column_names(_NAME)]
+        found.append(select(other.c.id).where(condition(name, "PN", columns)))
+    return (study.c.id + 0).in_(union_all(*found)) if found else true()
 
 
 class _Reader:

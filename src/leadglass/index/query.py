@@ -28,6 +28,10 @@ class Root(StrEnum):
 
 LEVELS: Final = tuple(Level)  # from the top
 
+# Words of a search box; who types more looks for something else.
+WORDS_MAX: Final = 8
+WORD_CHARACTERS_MAX: Final = 64
+
 # The key that names one thing of a level (PS3.4 §C.6.1.1, §C.6.2.1).
 UNIQUE_KEYS: Final[Mapping[Level, int]] = {
     Level.PATIENT: BY_KEYWORD["PatientID"].tag,
@@ -63,9 +67,13 @@ class Query:
             (PS3.4 §C.2.2.2.5.3).
         limit: The most rows that are wanted; ``None`` for all.
         offset: How many to leave out first.
+        words: Each must begin a word of the patient's name, the Patient ID or the
+            Accession Number of a study: what people type into one box. In upper case
+            a word is tried, too, since numbers are mostly written so.
 
     Raises:
-        NoQuestion: The level is not of this root, or a unique key is missing.
+        NoQuestion: The level is not of this root, or a unique key is missing, or
+            there are too many words or too long ones.
     """
 
     level: Level
@@ -76,8 +84,10 @@ class Query:
     combined_datetime: bool = False
     limit: int | None = None
     offset: int = 0
+    words: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        _check_words(self.words, self.level)
         if len(self.keys) > KEYS_MAX:
             raise NoQuestion(f"a query of more than {KEYS_MAX} keys")
         if sum(map(_size, self.keys.values())) > VALUES_MAX:
@@ -94,6 +104,15 @@ class Query:
                 raise NoQuestion(
                     f"no single unique key of the {level} level (PS3.4 §C.4.1.3.1.1)"
                 )
+
+
+def _check_words(words: tuple[str, ...], level: Level) -> None:
+    if words and level is not Level.STUDY:
+        raise NoQuestion("words are for studies")
+    if len(words) > WORDS_MAX:
+        raise NoQuestion(f"a search for more than {WORDS_MAX} words")
+    if any(not 0 < len(each) <= WORD_CHARACTERS_MAX for each in words):
+        raise NoQuestion(f"a word of more than {WORD_CHARACTERS_MAX} characters")
 
 
 def levels_above(root: Root, level: Level) -> tuple[Level, ...]:
