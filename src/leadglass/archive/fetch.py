@@ -250,6 +250,7 @@ class Fetch:
                 tuple(named(studies, locations)),
                 destination=destination,
                 service=service,
+                right=right,
             )
         )
         return Retrieval(

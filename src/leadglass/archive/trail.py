@@ -1,7 +1,7 @@
 """Reading and proving the audit record: a right, and itself on the record."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
@@ -9,11 +9,12 @@ from leadglass.access.rights import Right
 from leadglass.archive.caller import Caller
 from leadglass.archive.parts import Parts
 from leadglass.audit.findings import Report
+from leadglass.audit.log import State
 from leadglass.audit.proof import Proof
-from leadglass.audit.search import Record, Search
+from leadglass.audit.search import Portion, Record, Search
 
 # What a door says and hears of the audit log.
-__all__ = ["Proof", "Record", "Report", "Search", "Trail"]
+__all__ = ["Portion", "Proof", "Record", "Report", "Search", "State", "Trail"]
 
 # Records that are told of together; some 2 MB.
 _RECORDS_PER_EVENT: Final = 1000
@@ -42,6 +43,66 @@ class Trail:
         if is_first:
             self._used(caller, "list", 0)
 
+    def look(self, caller: Caller, search: Search, found_max: int) -> Portion:
+        """Return the newest records that fit, some at a time, at a bounded cost.
+
+        Raises:
+            Refused: ``caller`` may not.
+            Unavailable: That they were read cannot be recorded, so it is not told.
+        """
+        self.parts.require(caller, Right.AUDIT, "audit search")
+        found = self.parts.audit.look(search, found_max)
+        self._used(caller, "search", len(found.records))
+        return found
+
+    def get(self, caller: Caller, number: int) -> Record:
+        """Return one record in full.
+
+        Raises:
+            Refused: ``caller`` may not.
+            NotFound: There is no such record.
+            Unavailable: That it was read cannot be recorded, so it is not told.
+        """
+        self.parts.require(caller, Right.AUDIT, "audit read")
+        found = self.parts.audit.get(number)
+        self._used(caller, "read", 1)
+        return found
+
+    def state(self, caller: Caller) -> State:
+        """Return how far the log goes and what was signed; tells of no record.
+
+        Raises:
+            Refused: ``caller`` may not.
+            Unavailable: Database or checkpoint file cannot be read.
+            Damaged: What stands there is none.
+        """
+        self.parts.require(caller, Right.AUDIT, "audit state")
+        return self.parts.audit.state()
+
+    def export(self, caller: Caller, search: Search) -> Iterator[Record]:
+        """Yield all records that fit, the newest first, each thousand recorded before.
+
+        Each portion is a question of its own, so a slow reader holds no snapshot;
+        records that are written meanwhile are not among them.
+
+        Raises:
+            Refused: ``caller`` may not.
+            Unavailable: It cannot be recorded, so no more is told.
+        """
+        self.parts.require(caller, Right.AUDIT, "audit export")
+        size = self.parts.audit.size()
+        after: int | None = size if search.after is None else min(size, search.after)
+        is_first = True
+        while after is not None:
+            part = self.parts.audit.look(
+                replace(search, after=after), _RECORDS_PER_EVENT
+            )
+            if part.records or is_first:
+                self._used(caller, "export", len(part.records))
+            is_first = False
+            yield from part.records
+            after = part.after
+
     def prove(self, caller: Caller, number: int, *, disclose: bool) -> Proof:
         """Return the proof that a record is in the log.
 
@@ -54,17 +115,28 @@ class Trail:
         self._used(caller, "prove and disclose" if disclose else "prove", 1)
         return proof
 
-    def verify(self, caller: Caller, witnessed: Iterable[str] = ()) -> Report:
+    def verify(
+        self,
+        caller: Caller,
+        witnessed: Iterable[str] = (),
+        progress: Callable[[int, int], None] = lambda _done, _all: None,
+    ) -> Report:
         """Recompute the whole log.
 
         That it was done is recorded afterwards, and not at all in a log that was
         tampered with: nothing is written on top of that.
 
+        Args:
+            caller: Who asks.
+            witnessed: Checkpoints that were kept elsewhere.
+            progress: Is told how many records were read, of how many, now and then.
+
         Raises:
             Refused: ``caller`` may not.
+            Cancelled: ``progress`` did.
         """
         self.parts.require(caller, Right.AUDIT, "audit verify")
-        report = self.parts.audit.verify(witnessed)
+        report = self.parts.audit.verify(witnessed, progress)
         actor = self.parts.actor(caller)
         if report.is_intact:
             self.parts.record(

@@ -196,6 +196,7 @@ class Viewings:
                     parts.actor(viewing.caller),
                     tuple(named(viewing.studies, news)),
                     service=viewing.service,
+                    right=Right.VIEW,
                 )
             )
             viewing.recorded.update(known)

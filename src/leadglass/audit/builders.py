@@ -354,8 +354,18 @@ class Events:
             details=_without_empty(details),
         )
 
-    def audit_log_used(self, actor: Actor, use: str, records: int) -> Event:
-        """Somebody read, proved or exported records (§A.5.3.2)."""
+    def audit_log_used(
+        self, actor: Actor, use: str, records: int, patient_id: str = ""
+    ) -> Event:
+        """Somebody read, proved or exported records (§A.5.3.2).
+
+        Args:
+            actor: Who.
+            use: What for.
+            records: How many were told of.
+            patient_id: Whose, if they were asked for as one patient's.
+        """
+        about = (_patient_object(Study("", patient_id)),) if patient_id else ()
         return Event(
             id=EventID.AUDIT_LOG_USED,
             action=Action.READ,
@@ -369,6 +379,7 @@ class Events:
                     name="Security Audit Log",
                     details=(("use", use), ("records", str(records))),
                 ),
+                *about,
             ),
             details=_actor_details(actor),
         )
@@ -500,11 +511,12 @@ class Events:
         *,
         destination: Actor | None = None,
         service: str = Service.C_MOVE,
+        right: str = "",
     ) -> tuple[Event, ...]:
         """Instances are about to leave (§A.5.3.3): recorded before the first byte.
 
         ``destination`` is the third party of a C-MOVE; without one, ``actor``
-        itself receives.
+        itself receives. ``right`` is the one that let them out.
         """
         return _per_patient(
             partial(
@@ -512,7 +524,9 @@ class Events:
                 id=EventID.BEGIN_TRANSFERRING,
                 action=Action.EXECUTE,
                 participants=self._leaving(actor, destination),
-                details={"service": service, **_actor_details(actor)},
+                details=_without_empty(
+                    {"service": service, "right": right, **_actor_details(actor)}
+                ),
             ),
             studies,
         )

@@ -13,6 +13,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from leadglass.audit.checkpoint import parse, split_notes
@@ -34,6 +35,24 @@ class CheckpointFile:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._path = folder / FILE_NAME
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self._path
+
+    def written_at(self) -> datetime | None:
+        """Return when it was written to; None: it is not there.
+
+        Raises:
+            Unavailable: The folder cannot be read.
+        """
+        try:
+            return datetime.fromtimestamp(self._path.stat().st_mtime, UTC)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise Unavailable(f"audit checkpoints: {error.strerror}") from error
 
     def exists(self) -> bool:
         """Tell whether the file is there."""

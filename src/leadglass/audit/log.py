@@ -11,8 +11,9 @@ and every hash of the tree still follows from it.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from sqlalchemy import (
 )
 
 from leadglass.audit import checkpoint, tables
-from leadglass.audit.checkpoint import Signer
+from leadglass.audit.checkpoint import Checkpoint, Signer
 from leadglass.audit.checkpoint_file import CheckpointFile
 from leadglass.audit.checkpoint_thread import CheckpointThread
 from leadglass.audit.clock import Clock, SystemClock
@@ -52,9 +53,11 @@ from leadglass.audit.merkle import (
 from leadglass.audit.proof import Disclosure, Proof
 from leadglass.audit.search import (
     RECORDS,
+    Portion,
     Record,
     Search,
     keys_of,
+    look,
     numbers_of,
     record_of,
     search_records,
@@ -68,6 +71,33 @@ from leadglass.errors import BadData, Damaged, NotFound
 _ROWS_HELD_MAX = 512
 
 _MEMO = "leadglass.audit"
+
+
+class Cancelled(Exception):
+    """Whoever follows a verification wants no more of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How far the log goes, as it says itself.
+
+    Attributes:
+        origin: Its name.
+        size: Records that the head signs.
+        root: Root of the tree over them, 32 bytes; empty for a log that has not begun.
+        signed_at: When the newest of them was recorded, and the head signed.
+        file: Where the signed checkpoints are kept beside the database.
+        file_size: Records that the newest checkpoint in it signs; None: there is none.
+        file_written_at: When it was written to; None: it is not there.
+    """
+
+    origin: str
+    size: int
+    root: bytes
+    signed_at: datetime | None
+    file: Path
+    file_size: int | None
+    file_written_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,6 +358,47 @@ class AuditLog:
             size = _size(connection)
             yield from search_records(connection, search or Search(), size, self.origin)
 
+    def look(self, search: Search, found_max: int) -> Portion:
+        """Return the newest records that fit, some at a time, at a bounded cost.
+
+        Args:
+            search: What is asked for; ``after`` goes on below a number.
+            found_max: How many at most.
+
+        Raises:
+            Unavailable: The database cannot answer.
+        """
+        with self._database.read() as connection:
+            size = _size(connection)
+            return look(connection, search, size, self.origin, found_max)
+
+    def state(self) -> State:
+        """Return how far the log goes, and what was signed of it.
+
+        Nothing is verified here.
+
+        Raises:
+            Unavailable: Database or checkpoint file cannot be read.
+            Damaged: The head is no checkpoint.
+        """
+        with self._database.read() as connection:
+            note = _head_note(connection)
+            head = None if note is None else _parsed(note)
+            newest = None
+            if head is not None:
+                number = tables.record.c.n == head.size - 1
+                newest = connection.execute(RECORDS.where(number)).one_or_none()
+        written = self._file.last()
+        return State(
+            origin=self.origin,
+            size=0 if head is None else head.size,
+            root=b"" if head is None else head.root,
+            signed_at=None if newest is None else record_of(newest).time,
+            file=self._file.path,
+            file_size=None if written is None else _parsed(written).size,
+            file_written_at=self._file.written_at(),
+        )
+
     def prove(self, n: int, *, disclose: bool = False) -> Proof:
         """Return the proof that record ``n`` is in the log as it stands.
 
@@ -359,14 +430,22 @@ class AuditLog:
             Disclosure(row.salt, row.search_keys, row.record) if disclose else None,
         )
 
-    def verify(self, witnessed: Iterable[str] = ()) -> Report:
+    def verify(
+        self,
+        witnessed: Iterable[str] = (),
+        progress: Callable[[int, int], None] = lambda _done, _all: None,
+    ) -> Report:
         """Recompute the whole log, and name everything that is not as it was signed.
 
         Args:
             witnessed: Checkpoint notes of this log that were kept elsewhere.
+            progress: Is told how many records were read, of how many, now and then.
 
         Returns:
             The report; never raises for what it finds wrong with the log.
+
+        Raises:
+            Cancelled: ``progress`` did.
         """
         verification = Verification(self.origin, self._public_keys)
         # The file first: whatever it holds, the snapshot that follows must have.
@@ -374,10 +453,19 @@ class AuditLog:
         verification.take_witnessed(witnessed)
         try:
             with self._database.read() as connection:
-                verification.run(connection)
+                verification.run(connection, progress)
+        except Cancelled:
+            raise
         except Exception as error:  # noqa: BLE001  # whatever was done to the file
             verification.unreadable(error)
         return verification.report()
+
+
+def _parsed(note: str) -> Checkpoint:
+    try:
+        return checkpoint.parse(note)
+    except BadData as error:
+        raise Damaged("audit log: a checkpoint is none; verify the log") from error
 
 
 class _Nodes:

@@ -7,14 +7,14 @@ mentions; the records after it are looked through.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, select
 
 from leadglass.audit import tables
-from leadglass.audit.codes import EventID
+from leadglass.audit.codes import EventID, Outcome
 from leadglass.audit.events import Event, from_us, mention_key, to_us
 from leadglass.audit.merkle import TILE_WIDTH
 from leadglass.errors import BadData, Damaged
@@ -25,6 +25,9 @@ KEY_BYTES = 8
 ROWS_READ = 256
 
 _DAY_US = 86_400_000_000
+
+# Records that one portion of an answer looks at: what a person waits for, 0.3 s.
+LOOKED_MAX = 10_000
 
 # Days that a search by time looks up one by one; above this (30 years) it is none.
 _DAYS_MAX = 11_000
@@ -66,6 +69,9 @@ class Search:
         since: Recorded at or after; with a zone.
         until: Recorded before; with a zone.
         event: This kind of event.
+        events: One of these kinds; empty takes all. Not looked up, so for whoever asks
+            about something that is.
+        outcomes: One of these; empty takes all. Not looked up either.
         user: Mentions this device or person.
         address: Mentions this network address.
         patient: Mentions this Patient ID.
@@ -77,6 +83,8 @@ class Search:
     since: datetime | None = None
     until: datetime | None = None
     event: EventID | None = None
+    events: frozenset[EventID] = frozenset()
+    outcomes: frozenset[Outcome] = frozenset()
     user: str | None = None
     address: str | None = None
     patient: str | None = None
@@ -94,6 +102,21 @@ class Search:
             ("event", self.event),
         )
         return [(kind, str(value)) for kind, value in wanted if value is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """Some records of an answer, the newest first.
+
+    Attributes:
+        records: What fits.
+        after: Where the next portion goes on (``Search.after``); None: this was the
+            last. A portion with few records or none may have a next one: so many
+            records were looked at that did not fit.
+    """
+
+    records: tuple[Record, ...]
+    after: int | None
 
 
 RECORDS = select(
@@ -120,12 +143,54 @@ def numbers_of(keys: bytes) -> list[int]:
     ]
 
 
+def _number_of(kind: str, value: str) -> int:
+    return numbers_of(mention_key(kind, value))[0]
+
+
 def _day_key(day: int) -> bytes:
     return mention_key("day", str(day))
 
 
+def look(
+    connection: Connection, search: Search, size: int, own: str, found_max: int
+) -> Portion:
+    """Return the newest that fit, at most ``found_max``, below ``search.after``.
+
+    What it costs is bounded: by ``LOOKED_MAX`` records that are looked at, by 255 at
+    the end of the log, and by an entry of an index for each day that is asked for.
+    """
+    search = replace(search, newest_first=True)
+    top = size if search.after is None else min(search.after, size)
+    floor = _floor(connection, search, top)
+    found: list[Record] = []
+    for record in search_records(connection, search, size, own, floor):
+        if len(found) == found_max:
+            return Portion(tuple(found), found[-1].n)
+        found.append(record)
+    return Portion(tuple(found), floor or None)
+
+
+def _floor(connection: Connection, search: Search, top: int) -> int:
+    """Return the number below which a portion that begins at ``top`` does not look."""
+    first, end = _bounds(connection, search, top)
+    top = min(top, end)
+    wanted = search.mentions()
+    if not wanted:
+        floor = top - LOOKED_MAX
+        return floor if floor > first else 0
+    column = tables.mention.c
+    number = connection.scalar(
+        select(column.n)
+        .where(column.key == _number_of(*wanted[0]), column.n < top, column.n >= first)
+        .order_by(column.n.desc())
+        .offset(LOOKED_MAX - 1)
+        .limit(1)
+    )
+    return number or 0
+
+
 def search_records(
-    connection: Connection, search: Search, size: int, own: str
+    connection: Connection, search: Search, size: int, own: str, floor: int = 0
 ) -> Iterator[Record]:
     """Yield the records that fit, as they stand in this snapshot.
 
@@ -134,6 +199,7 @@ def search_records(
         search: What is asked for.
         size: Number of records in it.
         own: Name of the node that records.
+        floor: Records with lower numbers are not looked at.
     """
     # Records of complete tiles are found by their mentions, the others by looking.
     indexed = size - size % TILE_WIDTH
@@ -142,8 +208,11 @@ def search_records(
         parts.reverse()
     wanted = set(search.mentions())
     n = tables.record.c.n
-    for part in parts:
-        query = part.order_by(n.desc() if search.newest_first else n)
+    for part, order in parts:
+        query = part.order_by(order.desc() if search.newest_first else order)
+        query = query.where(n >= floor)
+        if search.events:
+            query = query.where(tables.record.c.code.in_(map(int, search.events)))
         if search.after is not None:
             query = query.where(
                 n < search.after if search.newest_first else n > search.after
@@ -151,9 +220,7 @@ def search_records(
         rows = connection.execution_options(yield_per=ROWS_READ).execute(query)
         for row in rows:
             found = record_of(row)
-            if _is_in_time(found.time, search) and (
-                not wanted or _mentions(found, wanted, own)
-            ):
+            if _is_in_time(found.time, search) and _fits(found, search, wanted, own):
                 yield found
 
 
@@ -181,29 +248,43 @@ def _is_in_time(time: datetime, search: Search) -> bool:
     )
 
 
-def _mentions(record: Record, wanted: set[tuple[str, str]], own: str) -> bool:
+def _fits(
+    record: Record, search: Search, wanted: set[tuple[str, str]], own: str
+) -> bool:
     """Look at the record itself: two values may share a key."""
+    if not wanted and not search.outcomes:
+        return True
     if not record.data:
         return False
     try:
-        return wanted <= set(record.event.mentions(own))
+        event = record.event
     except BadData:
         return True  # tampered with: whoever searches shall see it
+    if search.outcomes and event.outcome not in search.outcomes:
+        return False
+    return wanted <= set(event.mentions(own))
 
 
-def _tail(indexed: int) -> Select[Any]:
-    return RECORDS.where(tables.record.c.n >= indexed)
+# A query, and the column that its rows come in the order of without being sorted.
+_Part = tuple[Select[Any], ColumnElement[int]]
 
 
-def _indexed(search: Search, first: int, end: int) -> Select[Any]:
+def _tail(indexed: int) -> _Part:
+    return RECORDS.where(tables.record.c.n >= indexed), tables.record.c.n
+
+
+def _indexed(search: Search, first: int, end: int) -> _Part:
     """Return the query for records of complete tiles."""
+    order: ColumnElement[int] = tables.record.c.n
     query = RECORDS.where(tables.record.c.n >= first, tables.record.c.n < end)
     for position, (kind, value) in enumerate(search.mentions()):
         mention = tables.mention.alias(f"mention_{position}")
         query = query.join(mention, mention.c.n == tables.record.c.n).where(
-            mention.c.key == numbers_of(mention_key(kind, value))[0]
+            mention.c.key == _number_of(kind, value)
         )
-    return query
+        if position == 0:
+            order = mention.c.n
+    return query, order
 
 
 def _bounds(connection: Connection, search: Search, indexed: int) -> tuple[int, int]:

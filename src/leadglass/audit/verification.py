@@ -18,7 +18,7 @@ A clock that jumped is no tampering with the log: it is a remark.
 """
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -48,6 +48,7 @@ class Verification:
         self._head: Checkpoint | None = None
         self._frontier = b""  # as the head has it
         self._records = 0
+        self._progress: Callable[[int, int], None] = lambda _done, _all: None
 
     # ── what was signed ──────────────────────────────────────────────────────
 
@@ -92,13 +93,23 @@ class Verification:
 
     # ── the database ─────────────────────────────────────────────────────────
 
-    def run(self, connection: Connection) -> None:
-        """Hold the snapshot against everything that was signed."""
+    def run(
+        self,
+        connection: Connection,
+        progress: Callable[[int, int], None] = lambda _done, _all: None,
+    ) -> None:
+        """Hold the snapshot against everything that was signed.
+
+        Args:
+            connection: The snapshot.
+            progress: Is told how many records were read, of how many, now and then.
+        """
         self._take_head(connection)
         if not self._has_file and self._signed:
             self._findings.find("checkpoint", "the checkpoint file is gone")
         tree = TreeCheck(self._findings, self._signed, _rows(connection, _tiles()))
         search = SearchCheck()
+        self._progress = progress
         self._walk(connection, tree, search)
         tree.finish()
         self._compare_search(connection, search)
@@ -154,6 +165,8 @@ class Verification:
         clock = ClockCheck(self._findings)
         for row in _rows(connection, _records()):
             self._records += 1
+            if self._records % _ROWS_READ == 0:
+                self._progress(self._records, max(limit, self._records))
             n, stored = row[0], row[8]
             if not 0 <= n < limit:
                 self._findings.find(
