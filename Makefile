@@ -68,6 +68,10 @@ format: $(DEV)  ## put the code in the formatter's shape
 bench: $(DEV) debian-bench  ## measure beside Orthanc and DCMTK, write docs/benchmarks.md (ARGS="find --quick")
 	@$(VENV)/bin/python -m bench $(ARGS)
 
+.PHONY: screenshots
+screenshots: $(DEV) $(VIEWER) $(SCRIPTS) debian-test  ## take the pictures of the pages for the README
+	@PYTHONPATH=.:docs/pictures $(VENV)/bin/python docs/pictures/screenshots.py
+
 .PHONY: lock
 lock: $(LOCK)  ## renew the pinned, hashed dependencies from pyproject.toml
 	@compile() { \
