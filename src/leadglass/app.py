@@ -48,9 +48,11 @@ from leadglass.archive.explaining import Explain
 from leadglass.archive.exporting import Exporter
 from leadglass.archive.fetch import Fetch
 from leadglass.archive.find import Find
+from leadglass.archive.history import Histories
 from leadglass.archive.importing import Importer
 from leadglass.archive.ingest import Ingest
 from leadglass.archive.listing import Listing
+from leadglass.archive.logcheck import LogChecks
 from leadglass.archive.logins import Logins
 from leadglass.archive.notices import Letterhead, Notices
 from leadglass.archive.parts import Parts, Room
@@ -61,6 +63,7 @@ from leadglass.archive.recovery import Recovered, recover
 from leadglass.archive.register import Registrar
 from leadglass.archive.rulebook import RuleBook
 from leadglass.archive.signon import Claims, SignOn
+from leadglass.archive.trail import Trail
 from leadglass.archive.verify import Verify
 from leadglass.archive.viewing import Viewings
 from leadglass.archive.visit import Visits
@@ -122,8 +125,11 @@ from leadglass.servers.pages import pages
 from leadglass.servers.pages.oidc import OidcRoutes
 from leadglass.servers.tls import Contexts, Credentials
 from leadglass.servers.viewer.assets import Viewer
+from leadglass.servers.web.access import AccessRoutes
+from leadglass.servers.web.audit import AuditRoutes
 from leadglass.servers.web.files import Files
 from leadglass.servers.web.pages import Pages
+from leadglass.servers.web.reviews import ReviewRoutes
 from leadglass.servers.web.start import StartRoutes
 from leadglass.servers.web.studies import StudyRoutes
 from leadglass.servers.web.texts import Texts
@@ -399,6 +405,9 @@ class Node:
         self.emergencies = Emergencies(parts)
         self.listing = Listing(self.accounts)
         self.notices = Notices(parts)
+        self.histories = Histories(parts)
+        self.trail = Trail(parts)
+        self.log_checks = self._later(LogChecks(self.trail))
 
     def login_stores(self, origins: tuple[str, ...]) -> Stores:
         """Return what a login needs; ``origins`` are our names as browsers see them.
@@ -778,6 +787,9 @@ def web_routes(
     shown = [
         *Files().routes(),
         *StartRoutes(rights_of, texts).routes(),
+        *AuditRoutes(web, node.trail, node.log_checks).routes(),
+        *AccessRoutes(web, node.histories).routes(),
+        *ReviewRoutes(web, node.emergencies, node.histories).routes(),
         *StudyRoutes(web, node.find, rights_of).routes(),
         *pages.routes(
             _sign_on_name(node.config), has_directory=bool(node.config.ldap.url)

@@ -323,6 +323,18 @@ class Emergencies:
         which = select(emergency).order_by(_COLUMN.id.desc())
         return self._listed(caller, "list all break-glass access", which)
 
+    def signed(self, caller: Caller) -> tuple[Emergency, ...]:
+        """Return the last ``TOGETHER_MAX`` that are signed, the newest first.
+
+        Raises:
+            Refused: ``caller`` may not review.
+            Unavailable: It cannot be recorded, so it is not told.
+        """
+        which = select(emergency).where(_COLUMN.reviewed_us.is_not(None))
+        return self._listed(
+            caller, "list signed reviews", which.order_by(_COLUMN.reviewed_us.desc())
+        )
+
     def get(self, caller: Caller, number: int) -> Emergency:
         """Return one, signed or not; reading is recorded.
 

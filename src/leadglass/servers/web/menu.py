@@ -22,7 +22,12 @@ class Entry:
     right: Right
 
 
-MENU: Final[tuple[Entry, ...]] = (Entry("/studies", "Studies", Right.FIND),)
+MENU: Final[tuple[Entry, ...]] = (
+    Entry("/studies", "Studies", Right.FIND),
+    Entry("/audit", "Audit", Right.AUDIT),
+    Entry("/access", "Who saw a patient", Right.AUDIT),
+    Entry("/reviews", "Broken glass", Right.REVIEW),
+)
 
 
 def entries(rights: Iterable[Right]) -> tuple[Entry, ...]:

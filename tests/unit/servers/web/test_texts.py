@@ -21,8 +21,10 @@ def of_templates() -> Iterator[str]:
     for path in (PACKAGE / "templates").glob("*.html"):
         tree = Environment(autoescape=True).parse(path.read_text("utf-8"))
         for _, _, sentence in extract_from_ast(tree, ("_",)):
-            if isinstance(sentence, str):  # else it is marked where it is written
-                yield sentence
+            # One with values to fill in comes as a tuple.
+            first = sentence[0] if isinstance(sentence, tuple) else sentence
+            if isinstance(first, str):  # else it is marked where it is written
+                yield first
 
 
 def of_handlers() -> Iterator[str]:
