@@ -41,6 +41,7 @@ from leadglass.archive.caller import Caller, Gate
 from leadglass.archive.callers import Certified
 from leadglass.archive.directories import DirectoryLogins
 from leadglass.archive.doors import Doorkeeper, Knocks
+from leadglass.archive.downloading import Download
 from leadglass.archive.echo import Echo
 from leadglass.archive.emergency import Emergencies
 from leadglass.archive.erase import Erase
@@ -784,13 +785,14 @@ def web_routes(
     texts = Texts()
     rights_of = node.parts.gate.rights
     web = Pages(rights_of, texts)
+    download = Download(node.fetch, node.config.media)
     shown = [
         *Files().routes(),
         *StartRoutes(rights_of, texts).routes(),
         *AuditRoutes(web, node.trail, node.log_checks).routes(),
         *AccessRoutes(web, node.histories).routes(),
         *ReviewRoutes(web, node.emergencies, node.histories).routes(),
-        *StudyRoutes(web, node.find, rights_of).routes(),
+        *StudyRoutes(web, node.find, download, rights_of).routes(),
         *pages.routes(
             _sign_on_name(node.config), has_directory=bool(node.config.ldap.url)
         ),

@@ -1,6 +1,7 @@
 """The study list in a real browser: found, opened, explained, uploaded, downloaded."""
 
 import re
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -231,3 +232,24 @@ def test_files_are_uploaded_and_refused_with_a_reason(
     with page_of(site.browser, site.base, site.sessions["reader"]) as seen:
         seen.page.goto(f"{site.base}/studies")
         assert seen.page.get_by_label("DICOM files").count() == 0
+
+
+def test_a_study_is_downloaded_by_who_may_take_it_away(
+    site: Site, tmp_path: Path
+) -> None:
+    with page_of(site.browser, site.base, site.sessions["reader"]) as seen:
+        page = seen.page
+        page.goto(f"{site.base}/studies")
+        with page.expect_download() as started:
+            page.get_by_role("button", name="Download").first.click()
+        assert started.value.suggested_filename == "study.zip"
+        started.value.save_as(tmp_path / "study.zip")
+        assert page.url == f"{site.base}/studies"
+        assert seen.faults == []
+    made = zipfile.ZipFile(tmp_path / "study.zip")
+    assert made.testzip() is None
+    assert made.namelist() == ["DICOM/S0000001/SE000001/I0000001", "DICOMDIR"]
+    assert site.stored[-1].encode() in made.read(made.namelist()[0])
+    with page_of(site.browser, site.base, site.sessions["acquirer"]) as seen:
+        seen.page.goto(f"{site.base}/studies")
+        assert seen.page.get_by_role("button", name="Download").count() == 0

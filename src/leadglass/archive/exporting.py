@@ -44,14 +44,22 @@ from leadglass.errors import (
 )
 
 # What a command says and hears of exports.
-__all__ = ["ExportReport", "Exporter", "LeftOut", "Selection"]
+__all__ = [
+    "ExportReport",
+    "Exporter",
+    "LeftOut",
+    "Selection",
+    "file_ids",
+    "header_reader",
+    "read_by",
+]
 
 # Instances that a report names; all are counted, and the damaged ones recorded.
 NAMED_MAX: Final = 1000
 _MEDIUM_PURPOSE: Final = "export medium 1"
 _ROOT: Final = "DICOM"
 # Sequences and items, twice the most that ``limits.sequence_depth_max`` may be.
-_DEPTH_MAX: Final = 2 * 64
+DEPTH_MAX: Final = 2 * 64
 
 Bytes = bytes | memoryview
 
@@ -209,7 +217,7 @@ class _Export:
 
     def all(self, *, with_dicomdir: bool) -> None:
         """Write everything that can be."""
-        for file_id, location in _named(self._retrieval.locations):
+        for file_id, location in file_ids(self._retrieval.locations):
             try:
                 header = self._one("/".join(file_id), location, parse=with_dicomdir)
             except (Damaged, NotFound) as error:
@@ -249,14 +257,10 @@ class _Export:
         if not parse:
             self._made.write(name, location.blob_bytes, chunks)
             return None
-        syntax = TRANSFER_SYNTAXES[UID(location.transfer_syntax_uid)]
-        # What was taken in is read again, whatever the limits are today.
-        reader = HeaderReader(
-            syntax, WANTED, depth_max=_DEPTH_MAX, inflated_bytes_max=sys.maxsize
-        )
+        reader = header_reader(location)
         begin = location.data_set_offset
         try:
-            self._made.write(name, location.blob_bytes, _read_by(reader, begin, chunks))
+            self._made.write(name, location.blob_bytes, read_by(reader, begin, chunks))
             return reader.finish()
         except BadData:
             # It was whole when it was stored.
@@ -269,7 +273,18 @@ class _Export:
             self.report.named.append(LeftOut(location.instance_uid, reason))
 
 
-def _read_by(
+def header_reader(location: InstanceLocation) -> HeaderReader:
+    """Return what reads of an instance's data set what a DICOMDIR says of it.
+
+    What was taken in is read again, whatever the limits are today.
+    """
+    syntax = TRANSFER_SYNTAXES[UID(location.transfer_syntax_uid)]
+    return HeaderReader(
+        syntax, WANTED, depth_max=DEPTH_MAX, inflated_bytes_max=sys.maxsize
+    )
+
+
+def read_by(
     reader: HeaderReader, begin: int, chunks: Iterable[Bytes]
 ) -> Iterator[Bytes]:
     """Pass a file on, and its data set, which begins at an offset, to a reader."""
@@ -280,7 +295,7 @@ def _read_by(
         yield chunk
 
 
-def _named(
+def file_ids(
     locations: Iterable[InstanceLocation],
 ) -> Iterator[tuple[tuple[str, ...], InstanceLocation]]:
     """Give each instance its file ID (PS3.10 §8.2): counted, telling nothing."""

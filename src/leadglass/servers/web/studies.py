@@ -7,16 +7,18 @@ in a URL: it names patients.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from http import HTTPMethod
+from http import HTTPMethod, HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from leadglass.access.rights import Right
+from leadglass.archive.downloading import Download
 from leadglass.archive.find import Find, Query, Row
 from leadglass.audit.builders import Question, Service
 from leadglass.dicom.attributes import BY_KEYWORD, Level
 from leadglass.dicom.matching import Match, Range, Wildcard, parse_key, parse_words
 from leadglass.dicom.sop_classes import STUDY_ROOT_FIND
+from leadglass.dicom.uids import UID
 from leadglass.errors import BadData
 from leadglass.servers.http.answers import Answer
 from leadglass.servers.http.routes import About, Call, Route
@@ -31,9 +33,14 @@ OFFSET_MAX: Final = 100_000
 _FORM_BYTES_MAX: Final = 4096
 _FIELDS_MAX: Final = 16
 _VALUE_CHARACTERS_MAX: Final = 64
+_FILE_NAME: Final = "study.zip"
+_ZIP: Final = "application/zip"
 _FORM: Final = "application/x-www-form-urlencoded"
+# Without it a browser does not say where a form comes from, and the guard refuses it.
+# The address of this page tells nothing, and goes nowhere else.
+_REFERRER: Final = {"referrer-policy": "same-origin"}
 # What somebody may do with a study from here.
-_ACTS: Final = (Right.VIEW, Right.STORE, Right.EXPORT, Right.BREAK_GLASS)
+_ACTS: Final = (Right.VIEW, Right.GET, Right.STORE, Right.BREAK_GLASS)
 # Modalities without images, so that no thumbnail is asked for (PS3.3 §C.7.3.1.1.1).
 _WITHOUT_IMAGES: Final = frozenset(
     {
@@ -217,9 +224,12 @@ def _offset(text: str) -> int:
 class StudyRoutes:
     """The page of studies."""
 
-    def __init__(self, pages: Pages, find: Find, rights_of: RightsOf) -> None:
+    def __init__(
+        self, pages: Pages, find: Find, download: Download, rights_of: RightsOf
+    ) -> None:
         self._pages = pages
         self._find = find
+        self._download = download
         self._rights_of = rights_of
 
     def routes(self) -> Iterator[Route]:
@@ -244,6 +254,19 @@ class StudyRoutes:
             ),
         )
 
+        yield Route(
+            method=HTTPMethod.POST,
+            template=f"{PATH}/download",
+            access=Right.GET,
+            reader=self.download,
+            body_bytes_max=_FORM_BYTES_MAX,
+            about=About(
+                "A study as a ZIP file with a DICOMDIR",
+                takes_media=(_FORM,),
+                gives_media=(_ZIP,),
+            ),
+        )
+
     def show(self, call: Call) -> Answer:
         """Show the page, with the newest studies."""
         return self._page(call, Wanted({}), b"", "")
@@ -255,6 +278,25 @@ class StudyRoutes:
             BadData: It cannot be searched for.
         """
         return self._page(call, Wanted.read(body), body, "rows")
+
+    def download(self, call: Call, body: bytes) -> Answer:
+        """Give a study to take away; its name on the reader's disk says nothing.
+
+        Raises:
+            BadData: The form names no study.
+            NotFound: There is no such study, or not for this caller.
+        """
+        named = parse_qsl(body.decode("ascii", "replace"), max_num_fields=1)
+        try:
+            ((name, text),) = named
+            study = UID(text)
+        except ValueError:
+            raise BadData("the form names no study") from None
+        if name != "study":
+            raise BadData("the form names no study")
+        pieces = self._download(call.caller, study)
+        headers = {"content-disposition": f'attachment; filename="{_FILE_NAME}"'}
+        return Answer(HTTPStatus.OK, _ZIP, pieces, headers)
 
     def _page(self, call: Call, wanted: Wanted, asked: bytes, block: str) -> Answer:
         limit = 0 if wanted.offset >= OFFSET_MAX else ROWS
@@ -282,4 +324,6 @@ class StudyRoutes:
             "has_more": page.has_more and limit > 0,
             "may": self._rights_of(call.caller, _ACTS),
         }
-        return self._pages.page(call, "studies.html", values, block=block)
+        return self._pages.page(
+            call, "studies.html", values, block=block, headers=_REFERRER
+        )
