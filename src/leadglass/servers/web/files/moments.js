@@ -1,17 +1,18 @@
 // Times are chosen in the reader's zone and sent in UTC, in a hidden field beside.
 
+const hidden = (each) => each.form.querySelector(`input[type="hidden"][name="${each.dataset.moment}"]`);
+
 function send(event) {
-  const name = event.target.dataset?.moment;
-  if (!name) return;
+  if (!event.target.dataset?.moment) return;
   const { value } = event.target;
-  event.target.form.elements.namedItem(name).value = value ? new Date(value).toISOString() : '';
+  hidden(event.target).value = value ? new Date(value).toISOString() : '';
 }
 document.addEventListener('input', send);
 document.addEventListener('change', send);
 
 // What the address of the page asked for is shown as chosen.
 document.querySelectorAll('[data-moment]').forEach((each) => {
-  const { value } = each.form.elements.namedItem(each.dataset.moment);
+  const { value } = hidden(each);
   const when = value && new Date(value);
   if (!when || Number.isNaN(when.getTime())) return;
   const local = new Date(when.getTime() - when.getTimezoneOffset() * 60000);
