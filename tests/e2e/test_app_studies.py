@@ -100,11 +100,19 @@ def test_the_list_is_for_everybody(site: Site, scheme: str) -> None:
         seen.page.get_by_text("More fields").click()
         assert barriers(seen.page) == []
         assert overflow_px(seen.page) == 0
+        assert seen.faults == []
+
+
+def test_why_a_study_is_seen_is_told_on_a_wide_screen_too(site: Site) -> None:
+    size = {"width": 3840, "height": 2160}
+    with page_of(
+        site.browser, site.base, site.sessions["acquirer"], viewport=size
+    ) as seen:
+        seen.page.goto(f"{site.base}/studies")
+        assert overflow_px(seen.page) == 0
         seen.page.get_by_role("button", name="Why?").first.click()
         expect(seen.page.get_by_role("dialog")).to_contain_text("everything")
         assert barriers(seen.page) == []
-        seen.page.set_viewport_size({"width": 3840, "height": 2160})
-        assert overflow_px(seen.page) == 0
         assert seen.faults == []
 
 
@@ -180,8 +188,6 @@ def test_pictures_are_shown_to_who_wants_them(site: Site) -> None:
         with page.expect_response("**/thumbnail") as told:
             page.get_by_label("Pictures").check()
         assert told.value.status == 200
-        page.wait_for_load_state("networkidle")
-        assert barriers(page) == []
         assert seen.faults == []
 
 
@@ -203,10 +209,6 @@ def test_glass_is_broken_from_here(site: Site) -> None:
         row.get_by_role("button", name="Why?").click()
         expect(dialog).to_contain_text("PAT-003")
         assert seen.faults == []
-    with page_of(site.browser, site.base, site.sessions["acquirer"]) as seen:
-        seen.page.goto(f"{site.base}/studies")
-        expect(seen.page.get_by_role("heading", name="Upload")).to_be_visible()
-        assert seen.page.get_by_role("button", name="A study is missing").count() == 0
 
 
 def test_files_are_uploaded_and_refused_with_a_reason(
@@ -227,11 +229,7 @@ def test_files_are_uploaded_and_refused_with_a_reason(
             re.compile("^bad.dcm: It is")
         )
         expect(page.locator("tr[data-study]")).to_contain_text("Uploaded, Now")
-        assert barriers(page) == []
         assert seen.faults == []
-    with page_of(site.browser, site.base, site.sessions["reader"]) as seen:
-        seen.page.goto(f"{site.base}/studies")
-        assert seen.page.get_by_label("DICOM files").count() == 0
 
 
 def test_a_study_is_downloaded_by_who_may_take_it_away(
@@ -250,6 +248,3 @@ def test_a_study_is_downloaded_by_who_may_take_it_away(
     assert made.testzip() is None
     assert made.namelist() == ["DICOM/S0000001/SE000001/I0000001", "DICOMDIR"]
     assert site.stored[-1].encode() in made.read(made.namelist()[0])
-    with page_of(site.browser, site.base, site.sessions["acquirer"]) as seen:
-        seen.page.goto(f"{site.base}/studies")
-        assert seen.page.get_by_role("button", name="Download").count() == 0

@@ -5,6 +5,7 @@ the page waits until somebody stops typing. What is searched for goes in bodies,
 in a URL: it names patients.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPMethod, HTTPStatus
@@ -16,7 +17,15 @@ from leadglass.archive.downloading import Download
 from leadglass.archive.find import Find, Query, Row
 from leadglass.audit.builders import Question, Service
 from leadglass.dicom.attributes import BY_KEYWORD, Level
-from leadglass.dicom.matching import Match, Range, Wildcard, parse_key, parse_words
+from leadglass.dicom.matching import (
+    UNIVERSAL,
+    Match,
+    Multiple,
+    Range,
+    Wildcard,
+    parse_key,
+    parse_words,
+)
 from leadglass.dicom.sop_classes import STUDY_ROOT_FIND
 from leadglass.dicom.uids import UID
 from leadglass.errors import BadData
@@ -33,6 +42,8 @@ OFFSET_MAX: Final = 100_000
 _FORM_BYTES_MAX: Final = 4096
 _FIELDS_MAX: Final = 16
 _VALUE_CHARACTERS_MAX: Final = 64
+# As browsers send it, whatever they show (HTML, valid date string).
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _FILE_NAME: Final = "study.zip"
 _ZIP: Final = "application/zip"
 _FORM: Final = "application/x-www-form-urlencoded"
@@ -185,7 +196,12 @@ def _begins(value: str) -> Match:
 
 
 def _holds(value: str) -> Match:
-    return Wildcard(f"*{value.strip('*')}*")
+    """Match what holds a text, as typed or as devices write it: they like capitals."""
+    plain = value.strip("*")
+    if not plain:
+        return UNIVERSAL
+    forms = dict.fromkeys((plain, plain.lower(), plain.upper(), plain.capitalize()))
+    return Multiple(tuple(Wildcard(f"*{form}*") for form in forms))
 
 
 def _name(value: str) -> Match:
@@ -210,9 +226,9 @@ _FIELDS: Final = frozenset({*_KEYS, "words", "from", "to", "offset"})
 def _days(first: str, last: str) -> Match | None:
     if not first and not last:
         return None
-    found = parse_key("DA", [f"{first.replace('-', '')}-{last.replace('-', '')}"])
-    assert isinstance(found, Range)  # it has one end at least
-    return found
+    if not all(_DAY.fullmatch(day) for day in (first, last) if day):
+        raise BadData("a day is written as 2024-01-31")
+    return Range(low=first.replace("-", "") or None, high=last.replace("-", "") or None)
 
 
 def _offset(text: str) -> int:
@@ -286,9 +302,8 @@ class StudyRoutes:
             BadData: The form names no study.
             NotFound: There is no such study, or not for this caller.
         """
-        named = parse_qsl(body.decode("ascii", "replace"), max_num_fields=1)
         try:
-            ((name, text),) = named
+            ((name, text),) = parse_qsl(body.decode("ascii"), max_num_fields=1)
             study = UID(text)
         except ValueError:
             raise BadData("the form names no study") from None
