@@ -25,6 +25,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar
@@ -39,6 +40,7 @@ from leadglass.archive.accounts import Accounts
 from leadglass.archive.bearer import Bearer
 from leadglass.archive.caller import Caller, Gate
 from leadglass.archive.callers import Certified
+from leadglass.archive.contacts import Contacts, Neighbourhood
 from leadglass.archive.directories import DirectoryLogins
 from leadglass.archive.doors import Doorkeeper, Knocks
 from leadglass.archive.downloading import Download
@@ -56,6 +58,7 @@ from leadglass.archive.listing import Listing
 from leadglass.archive.logcheck import LogChecks
 from leadglass.archive.logins import Logins
 from leadglass.archive.notices import Letterhead, Notices
+from leadglass.archive.openings import Door, LookAround
 from leadglass.archive.parts import Parts, Room
 from leadglass.archive.people import PeopleRules
 from leadglass.archive.preparing import Preparer
@@ -72,7 +75,7 @@ from leadglass.archive.vouching import Vouching
 from leadglass.audit.builders import Events, Service
 from leadglass.audit.builders import Node as NodeName
 from leadglass.audit.log import AuditLog
-from leadglass.config import Config, Https, Oidc
+from leadglass.config import Address, Config, Https, Oidc
 from leadglass.database.engine import Database
 from leadglass.database.revision import is_current
 from leadglass.dicom.aetitle import AETitle
@@ -128,6 +131,8 @@ from leadglass.servers.tls import Contexts, Credentials
 from leadglass.servers.viewer.assets import Viewer
 from leadglass.servers.web.access import AccessRoutes
 from leadglass.servers.web.audit import AuditRoutes
+from leadglass.servers.web.devices import DeviceRoutes
+from leadglass.servers.web.doors import DoorRoutes
 from leadglass.servers.web.files import Files
 from leadglass.servers.web.pages import Pages
 from leadglass.servers.web.reviews import ReviewRoutes
@@ -406,6 +411,17 @@ class Node:
         self.emergencies = Emergencies(parts)
         self.listing = Listing(self.accounts)
         self.notices = Notices(parts)
+        self.contacts = Contacts(parts)
+        self.look_around = LookAround(
+            parts=parts,
+            config=config,
+            authority=self.authority,
+            devices=self.devices,
+            accounts=self.accounts,
+            sessions=self.sessions,
+            rulebook=self.rulebook,
+            notices=self.notices,
+        )
         self.histories = Histories(parts)
         self.trail = Trail(parts)
         self.log_checks = self._later(LogChecks(self.trail))
@@ -588,7 +604,7 @@ def serve(
         config.tls.minimum_version,
     )
     contexts.server()  # whatever is wrong with it is wrong before we listen
-    doorkeeper = Doorkeeper(parts, node.devices, node.title)
+    doorkeeper = Doorkeeper(parts, node.devices, node.title, node.contacts)
     parts.record(parts.events.application_started(__version__))
     try:
         _serve(
@@ -653,6 +669,14 @@ def _serve(
             else server.listen_unsafe_plaintext((str(unsafe.host), unsafe.port))
         )
         web = _listen_https(node, contexts, doorkeeper, transcoder, stack)
+        for door, place, context in (
+            (Door.DIMSE, dimse, contexts.server),
+            (Door.PLAINTEXT, plaintext, None),
+            (Door.HTTPS, web, contexts.https),
+        ):
+            if place is not None:
+                where = Address(ip_address(place[0].partition("%")[0]), place[1])
+                node.look_around.opened(door, where, context)
         jobs.start()
         node.preparer.start()
         if postman is not None:
@@ -789,6 +813,13 @@ def web_routes(
     shown = [
         *Files().routes(),
         *StartRoutes(rights_of, texts).routes(),
+        *DoorRoutes(web, node.look_around).routes(),
+        *DeviceRoutes(
+            web,
+            Neighbourhood(node.parts, node.devices, node.contacts, knocks.strangers),
+            node.registrar,
+            visits,
+        ).routes(),
         *AuditRoutes(web, node.trail, node.log_checks).routes(),
         *AccessRoutes(web, node.histories).routes(),
         *ReviewRoutes(web, node.emergencies, node.histories).routes(),
@@ -1007,6 +1038,7 @@ class Jobs:
             _Job(settings.reload_interval_s, node.keyring.reload_if_changed),
             _Job(settings.reload_interval_s, self._reload_rules),
             _Job(settings.reload_interval_s, doorkeeper.knocks.tell),
+            _Job(settings.reload_interval_s, doorkeeper.contacts.write),
             _Job(settings.reload_interval_s, node.emergencies.expire),
             _Job(settings.reload_interval_s, node.viewings.end),
             _Job(settings.sweep_interval_s, node.recover),
@@ -1023,6 +1055,7 @@ class Jobs:
         if self._thread.is_alive():
             self._thread.join()
         self._try(lambda: self._doorkeeper.knocks.tell(everything=True))
+        self._try(lambda: self._doorkeeper.contacts.write(everything=True))
 
     def _run(self) -> None:
         tick_s = self._node.config.jobs.reload_interval_s

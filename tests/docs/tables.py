@@ -308,7 +308,7 @@ EXAMPLES: Mapping[str, tuple[str, Callable[[Events], Any]]] = MappingProxyType(
             lambda e: e.instances_accessed(_WHO, (_STUDY,)),
         ),
         "exported": (
-            "what was written to a medium",
+            "what was written to a medium, or downloaded as a file",
             lambda e: e.exported(_WHO, (_STUDY,), Medium("folder")),
         ),
         "imported": (
@@ -387,6 +387,10 @@ PEOPLE_EXAMPLES: Mapping[tuple[type, str], tuple[str, Callable[[Any], Any]]] = (
             (AccountEvents, "logged_out"): (
                 "a person has ended its session",
                 lambda e: e.logged_out(_WHO),
+            ),
+            (AccountEvents, "sessions_read"): (
+                "somebody who administers was told who is logged in, from where",
+                lambda e: e.sessions_read(_WHO, 3),
             ),
             (AccountEvents, "account_changed"): (
                 "a user: " + "; ".join(act.removeprefix("user ") for act in AccountAct),

@@ -15,7 +15,9 @@ from typing import Final
 from leadglass.access.networks import Address
 from leadglass.access.rights import DEVICE_RIGHTS, Right
 from leadglass.archive.caller import Caller
+from leadglass.archive.contacts import Contacts
 from leadglass.archive.parts import Parts
+from leadglass.archive.strangers import Strangers
 from leadglass.audit.builders import Actor, Association
 from leadglass.dicom.aetitle import AETitle
 from leadglass.errors import LeadglassError, Refused
@@ -53,9 +55,20 @@ class Knocks:
         self._parts = parts
         self._lock = threading.Lock()
         self._found: dict[tuple[str, str], _Knock] = {}
+        self.strangers = Strangers()
 
-    def count(self, address: Address, reason: str) -> int:
-        """Count one; return how many there were of this kind lately."""
+    def count(
+        self, address: Address, reason: str, *, title: str = "", exactly: str = ""
+    ) -> int:
+        """Count one; return how many there were of this kind lately.
+
+        Args:
+            address: Where from.
+            reason: By which it is counted and told.
+            title: What the peer called itself, if it came so far.
+            exactly: Why, for who looks now, when ``reason`` is a word for many.
+        """
+        self.strangers.add(address, title, exactly or reason, datetime.now(UTC))
         key = (str(address), reason)
         with self._lock:
             if key not in self._found and len(self._found) >= _KNOCKS_MAX:
@@ -126,10 +139,18 @@ class Admitted:
 class Doorkeeper:
     """Decides who comes in, and records it."""
 
-    def __init__(self, parts: Parts, devices: Devices, title: AETitle) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        devices: Devices,
+        title: AETitle,
+        contacts: Contacts | None = None,
+    ) -> None:
+        """Prepare; ``contacts`` are told of each association that begins."""
         self._parts = parts
         self._devices = devices
         self._title = title
+        self.contacts = contacts or Contacts(parts)
         self.knocks = Knocks(parts)
 
     def welcomes(self, address: Address, *, with_tls: bool) -> bool:
@@ -188,6 +209,7 @@ class Doorkeeper:
             channel=channel,
         )
         parts.record(parts.events.association_accepted(parts.actor(caller), said))
+        self.contacts.note(device.name, address, calling.text, channel)
         return Admitted(caller, device, parts.gate.rights(caller, DEVICE_RIGHTS))
 
     def _refuse(  # noqa: PLR0913, PLR0917  # the facts of a refusal
@@ -199,7 +221,13 @@ class Doorkeeper:
         said: Association,
         refusal: NotAdmitted,
     ) -> None:
-        if self.knocks.count(address, "association refused") > _REFUSALS_TOLD_MAX:
+        lately = self.knocks.count(
+            address,
+            "association refused",
+            title=calling.text,
+            exactly=refusal.reason,
+        )
+        if lately > _REFUSALS_TOLD_MAX:
             return
         name = calling.text if refusal.device is None else refusal.device.name
         actor = Actor(

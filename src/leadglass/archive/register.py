@@ -59,6 +59,24 @@ class Registrar:
             device = replace(device, certificate=issued.certificate)
             self._keep(device)  # before anybody has a key for it
             write_credentials(folder, issued)
+        return self._enter(caller, device)
+
+    def hand_out(self, caller: Caller, device: Device) -> tuple[Device, Issued]:
+        """Enrol a device with TLS; return what it needs, which nobody keeps.
+
+        Who does not get the answer has a device without a key, and renews it.
+
+        Raises:
+            Refused: ``caller`` may not.
+            Misconfigured: The name is in use, or an expectation forbids it.
+        """
+        self.parts.require(caller, Right.ADMINISTER, "enrol a device")
+        self._keep(device)
+        issued = self._issue(device.name, None)
+        device = replace(device, certificate=issued.certificate)
+        return self._enter(caller, device), issued
+
+    def _enter(self, caller: Caller, device: Device) -> Device:
         actor = self.parts.actor(caller)
 
         def work(tx: Transaction) -> None:
@@ -104,10 +122,32 @@ class Registrar:
                 expectation forbids what it may.
         """
         self.parts.require(caller, Right.ADMINISTER, "renew a device")
-        with self.parts.database.read() as connection:
-            known = self.devices.get(connection, name)
+        known = self._known(name)
         check_credentials_folder(folder, replace=True)
         issued = self._issue(known.name, request)
+        renewed = self._replace(caller, known, issued)
+        write_credentials(folder, issued, replace=True)
+        return renewed
+
+    def hand_out_anew(self, caller: Caller, name: str) -> tuple[Device, Issued]:
+        """Give a device a new key and certificate; return them, which nobody keeps.
+
+        Raises:
+            Refused: ``caller`` may not.
+            NotFound: No such device.
+            Misconfigured: It is revoked, has no TLS, or an expectation forbids what
+                it may.
+        """
+        self.parts.require(caller, Right.ADMINISTER, "renew a device")
+        known = self._known(name)
+        issued = self._issue(known.name, None)
+        return self._replace(caller, known, issued), issued
+
+    def _known(self, name: str) -> Device:
+        with self.parts.database.read() as connection:
+            return self.devices.get(connection, name)
+
+    def _replace(self, caller: Caller, known: Device, issued: Issued) -> Device:
         actor = self.parts.actor(caller)
 
         def work(tx: Transaction) -> Device:
@@ -118,9 +158,7 @@ class Registrar:
             self.parts.audit.append(tx, event)
             return renewed
 
-        renewed = self.parts.database.write(work)
-        write_credentials(folder, issued, replace=True)
-        return renewed
+        return self.parts.database.write(work)
 
     def revoke(self, caller: Caller, name: str, reason: str) -> Device:
         """Shut a device out, from its next association on.

@@ -1,4 +1,4 @@
-"""What an erasure must still destroy; broken glass, and the notices of it."""
+"""What an erasure must still destroy; broken glass, its notices; who was last here."""
 
 from sqlalchemy import (
     BigInteger,
@@ -59,4 +59,15 @@ notice = Table(
     # NULL until a mail server has taken it.
     Column("sent_us", BigInteger),
     Index("ix_notice_sent_us", "sent_us", "due_us"),
+)
+
+# The last association of each device, by its name: one row for each device at most.
+contact = Table(
+    "device_contact",
+    metadata,
+    Column("device", Text, primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("ae_title", Text, nullable=False),
+    Column("channel", Text, nullable=False),
 )

@@ -142,6 +142,31 @@ class AccountEvents:
         """A person has ended its session: User Authentication, Logout (110123)."""
         return self._authentication(EventType.LOGOUT, actor, {"reason": reason})
 
+    def sessions_read(self, actor: Actor, count: int) -> Event:
+        """Somebody was told who is logged in, from where: 110132 (§A.5.3.12)."""
+        return Event(
+            id=EventID.SECURITY_ALERT,
+            action=Action.EXECUTE,
+            types=(EventType.USE_OF_RESTRICTED_FUNCTION,),
+            participants=(
+                _person(actor),
+                Participant(
+                    self.node.name,
+                    roles=(Role.APPLICATION,),
+                    access_point=self.node.address,
+                ),
+            ),
+            objects=(
+                ParticipantObject(
+                    id=self.node.name,
+                    id_type=ID_NODE,
+                    type=ObjectType.SYSTEM,
+                    role=ObjectRole.SECURITY_RESOURCE,
+                    details=((_ALERT, "open sessions read"), ("count", str(count))),
+                ),
+            ),
+        )
+
     def account_changed(self, actor: Actor, change: AccountChange) -> Event:
         """An account changed: Security Alert, 110137, with 110136 for its roles."""
         facts = {**change.facts, "reason": change.reason}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from leadglass.app import Layout, Node, master_key_of
+from leadglass.archive.openings import exemptions, needing_hands, remedy_of_device
 from leadglass.cli.answers import time_text
 from leadglass.cli.outside import (
     check_ldap_directory,
@@ -25,7 +26,6 @@ from leadglass.cli.outside import (
 )
 from leadglass.config import FILE_NAME, Config
 from leadglass.errors import LeadglassError, Misconfigured
-from leadglass.identity.devices import Device, Status
 from leadglass.vault.keys import Keyring
 
 T = TypeVar("T")
@@ -129,43 +129,36 @@ def _look_inside(config: Config, found: Findings) -> None:
 def ending(node: Node) -> Iterator[str]:
     """Yield what of authority and register ends soon, with what to do."""
     days = node.config.tls.certificate_warning_days
-    for each in node.authority.expiring(days):
-        # Node certificate and revocation list are made anew by a running node.
+    for each in needing_hands(node.authority, days):
         if each.what not in {"node", "revocation list"}:
             yield f"certificate {each.what}: ends {_day(each.not_after)}; {each.remedy}"
-        elif each.not_after <= datetime.now(UTC):
+        else:
             yield f"{each.what}: ended; `leadglass serve` makes it anew"
     with node.database.read() as connection:
         devices = node.devices.expiring(connection, days, datetime.now(UTC))
     for device in devices:
         end = _day(device.not_after)
-        yield f"device {device.name}: silent from {end}; {_cure(device)}"
+        yield f"device {device.name}: silent from {end}; {remedy_of_device(device)}"
 
 
 def _day(moment: datetime | None) -> str:
     return "now" if moment is None else time_text(moment)
 
 
-def _cure(device: Device) -> str:
-    if device.has_tls:
-        return f"leadglass devices renew {device.name} --out FOLDER"
-    return "give it TLS, or revoke it and enrol it anew with a new date"
-
-
 def _look_at_devices(node: Node, found: Findings) -> None:
     with node.database.read() as connection:
         devices = node.devices.list(connection)
-    for device in devices:
-        exception = device.unsafe_plaintext
-        if exception is None or device.status is not Status.ACTIVE:
-            continue
+    by_name = {each.name: each for each in devices}
+    for each in exemptions(devices, datetime.now(UTC)):
+        exception = each.exception
         found.weaknesses.append(
-            f"unsafe_plaintext of device {device.name}, {exception.address}, until "
+            f"unsafe_plaintext of device {each.device}, {exception.address}, until "
             f"{_day(exception.not_after)}: {exception.reason}"
         )
-        if not device.has_tls and node.config.unsafe_plaintext_listen is None:
+        is_plain = not by_name[each.device].has_tls
+        if is_plain and node.config.unsafe_plaintext_listen is None:
             found.warnings.append(
-                f"device {device.name}: comes in plaintext, but nothing listens for "
+                f"device {each.device}: comes in plaintext, but nothing listens for "
                 "it; set dimse.unsafe_plaintext_listen, or revoke it"
             )
 

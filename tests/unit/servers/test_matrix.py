@@ -67,6 +67,7 @@ NAMES = {
     "assignee": "nobody",
     "user": "nobody",
     "token": "nobody",
+    "device": "nobody",
 }
 # What a route needs besides its path.
 QUERIES = {

@@ -189,6 +189,15 @@ class Sessions:
         )
         return tuple(_session_of(row) for row in found.mappings())
 
+    def standing(
+        self, connection: Connection, now: datetime, most: int
+    ) -> tuple[Session, ...]:
+        """Return whose sessions stand, of all users, the newest first."""
+        found = connection.execute(
+            self._standing(now).order_by(_SESSION.id.desc()).limit(most)
+        )
+        return tuple(_session_of(row) for row in found.mappings())
+
     def end(self, tx: Transaction, user: User, session_id: int) -> None:
         """End one session of a user.
 
