@@ -67,6 +67,8 @@ _NO_LIMIT = 2**62
 ELEMENTS_KEPT = 1_024
 
 _NAME = BY_KEYWORD["PatientName"]
+# What people know a part of; each has an index of its own that holds it whole.
+_READ_THROUGH = ("PatientName", "StudyDescription", "ReferringPhysicianName")
 
 # A time of day and the date it belongs to, for combined matching.
 _MOMENTS = {
@@ -300,12 +302,22 @@ class _Conditions:
         if self._is_moment(attribute):
             return self._moment(attribute)
         names = column_names(attribute)
-        if leads and len(names) > 1 and attribute.keyword == "PatientName":
-            # No prefix: read the index of names through, not the table.
+        if leads and attribute.keyword in _READ_THROUGH:
+            # No prefix: read the index of these values through, not the table.
             other = table.alias()
             found = condition(match, attribute.vr, [other.c[name] for name in names])
-            return table.c.id.in_(select(other.c.id).where(found))
+            return self._among(table, select(other.c.id).where(found))
         return condition(match, attribute.vr, [table.c[name] for name in names])
+
+    def _among(self, table: Table, found: Select[tuple[int]]) -> Condition:
+        """Return when a row is among those found.
+
+        Who wants the newest few studies of perhaps very many gets them by a walk from
+        the newest: the sum keeps the database from reading and sorting all of them.
+        """
+        if table is study and self._query.limit is not None:
+            return (table.c.id + 0).in_(found)
+        return table.c.id.in_(found)
 
     def _is_moment(self, attribute: Attribute) -> bool:
         """Whether this time and its date are asked for as one moment."""
@@ -358,9 +370,8 @@ class _Conditions:
 def _has_word(word: str) -> Condition:
     """Return when a word begins one of the name, Patient ID or Accession Number.
 
-    Who has it is looked up in the indices of these columns alone. The sum keeps the
-    database from starting with that set: it walks the studies from the newest, which
-    is how they are wanted, and ends when it has enough.
+    Who has it is looked up in the indices of these columns alone. For the sum see
+    ``_Conditions._among``.
     """
     other = study.alias()
     plain = re.sub(r"[*?]", "", word)

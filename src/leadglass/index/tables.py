@@ -139,6 +139,12 @@ study = Table(
     Index("ix_study_study_id", "study_id"),
     *_name_indices("study"),
     Index("ix_study_birth_date", "patient_birth_date"),
+    # What people look for by a part of it: each is read through, instead of the rows.
+    Index("ix_study_description", "study_description"),
+    Index(
+        "ix_study_referring",
+        *(f"referring_physician_name_{group}" for group in NAME_GROUPS),
+    ),
 )
 
 series = Table(

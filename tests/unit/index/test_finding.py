@@ -19,7 +19,7 @@ from leadglass.dicom.personname import PersonName
 from leadglass.index.conditions import vr_of
 from leadglass.index.finding import statement
 from leadglass.index.index import Index
-from leadglass.index.query import LEVELS, Query, Root, Selection
+from leadglass.index.query import LEVELS, NoQuestion, Query, Root, Selection
 from leadglass.index.records import InstanceRecord
 from tests.unit.index.samples import CT, MR, Attributes, keys, record, tag_of
 
@@ -796,6 +796,70 @@ def test_a_name_without_a_beginning_reads_the_index_of_names_alone(
 ) -> None:
     query = Query(level=Level.STUDY, keys=keys(PatientName="*SON*"), scopes=ALL)
     assert "COVERING INDEX ix_study_name" in plan(database, query)
+
+
+@pytest.mark.parametrize(
+    ("asked", "index"),
+    [
+        ({"StudyDescription": "*horax*"}, "ix_study_description"),
+        ({"ReferringPhysicianName": "*SON*"}, "ix_study_referring"),
+        ({"PatientName": "*SON*"}, "ix_study_name"),
+        ({}, "ix_study_accession_number"),
+    ],
+)
+def test_the_newest_of_what_holds_a_text_are_found_by_indices_alone(
+    database: Database, asked: dict[str, Any], index: str
+) -> None:
+    words = () if asked else ("smith",)
+    query = Query(
+        level=Level.STUDY, keys=keys(**asked), scopes=ALL, limit=50, words=words
+    )
+    steps = plan(database, query)
+    assert f"COVERING INDEX {index}" in steps
+    assert "SCAN study USING INDEX ix_study_date" in steps
+    assert "TEMP B-TREE" not in steps
+
+
+def test_each_word_begins_something_that_names_a_study(database: Database) -> None:
+    fill(
+        database,
+        record("1", "1.1", "1.1.1", PatientName="Müller^Zoë", PatientID="PAT-1"),
+        record("2", "2.1", "2.1.1", PatientName="Miller^Zack", PatientID="PAT-2"),
+        record("3", "3.1", "3.1.1", PatientName="X%_^Y", AccessionNumber="zo-7"),
+    )
+    for words, uids in (
+        (("mul",), ["1"]),
+        (("zo",), ["3", "1"]),
+        (("z", "mil"), ["2"]),
+        (("pat-1",), ["1"]),
+        (("PAT", "ZOË"), ["1"]),
+        (("ller",), []),
+        (("%",), []),
+        (("x%",), ["3"]),
+        (("*",), ["3", "2", "1"]),
+        (("'; DROP TABLE study; --",), []),
+    ):
+        query = Query(level=Level.STUDY, keys={}, scopes=ALL, words=words)
+        with database.read() as connection:
+            told = [row.uids.study_uid for row in Index().find(connection, query)]
+        assert told == uids, words
+    nothing = Query(level=Level.STUDY, keys={}, scopes=(), words=("mul",))
+    with database.read() as connection:
+        assert list(Index().find(connection, nothing)) == []
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"level": Level.SERIES, "words": ("a",)},
+        {"level": Level.STUDY, "words": ("a" * 65,)},
+        {"level": Level.STUDY, "words": ("",)},
+        {"level": Level.STUDY, "words": ("a",) * 9},
+    ],
+)
+def test_words_are_few_and_short_and_for_studies(more: dict[str, Any]) -> None:
+    with pytest.raises(NoQuestion):
+        Query(keys={}, scopes=ALL, relational=True, **more)
 
 
 def test_a_requested_procedure_is_looked_up_among_the_values(
