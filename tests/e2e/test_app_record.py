@@ -169,6 +169,28 @@ def test_the_record_is_searched_read_and_taken_along(
         assert barriers(page) == []
 
 
+def test_the_timeline_is_a_chart_and_a_table(site: Site) -> None:
+    with site.seen("/audit") as seen:
+        page = seen.page
+        drawn = page.locator("#timeline canvas")
+        expect(drawn).to_be_visible()
+        page.get_by_text("The same as a table").click()
+        rows = page.locator("#timeline tbody tr")
+        expect(rows).to_have_count(24)
+        page.get_by_role("button", name="The last 30 days").click()
+        expect(rows).to_have_count(30)
+        expect(drawn).to_have_count(1)
+        page.get_by_text("The same as a table").click()
+        total, fine, *failed = rows.last.get_by_role("cell").all_inner_texts()
+        assert int(total) == int(fine) + sum(map(int, failed)) > 0
+        inked = drawn.evaluate(
+            """each => each.getContext('2d').getImageData(0, 0, each.width, each.height)
+                .data.some((byte) => byte > 0)"""
+        )
+        assert inked
+        assert barriers(page) == []
+
+
 def test_older_records_are_a_page_away(site: Site) -> None:
     with site.node.open() as opened:
         events = opened.parts.events

@@ -1,7 +1,8 @@
 """Reading and proving the audit record: a right, and itself on the record."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Final
 
@@ -12,12 +13,15 @@ from leadglass.audit.findings import Report
 from leadglass.audit.log import State
 from leadglass.audit.proof import Proof
 from leadglass.audit.search import Portion, Record, Search
+from leadglass.audit.timeline import Bucket
 
 # What a door says and hears of the audit log.
 __all__ = ["Portion", "Proof", "Record", "Report", "Search", "State", "Trail"]
 
 # Records that are told of together; some 2 MB.
 _RECORDS_PER_EVENT: Final = 1000
+_HOUR: Final = timedelta(hours=1)
+_DAY: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,31 @@ class Trail:
         found = self.parts.audit.get(number)
         self._used(caller, "read", 1)
         return found
+
+    def hours(self, caller: Caller, now: datetime) -> Sequence[Bucket]:
+        """Return what was recorded in the last 24 hours, by hour; names no record.
+
+        Raises:
+            Refused: ``caller`` may not.
+            Unavailable: The database cannot answer.
+        """
+        end = now.replace(minute=0, second=0, microsecond=0) + _HOUR
+        return self._counted(caller, [end - _HOUR * n for n in range(24, -1, -1)])
+
+    def days(self, caller: Caller, now: datetime) -> Sequence[Bucket]:
+        """Return what was recorded in the last 30 days, by day of UTC.
+
+        Raises:
+            Refused: ``caller`` may not.
+            Unavailable: The database cannot answer.
+        """
+        midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0)
+        end = midnight.replace(microsecond=0) + _DAY
+        return self._counted(caller, [end - _DAY * n for n in range(30, -1, -1)])
+
+    def _counted(self, caller: Caller, moments: Sequence[datetime]) -> Sequence[Bucket]:
+        self.parts.require(caller, Right.AUDIT, "audit count")
+        return self.parts.audit.count(moments)
 
     def state(self, caller: Caller) -> State:
         """Return how far the log goes and what was signed; tells of no record.

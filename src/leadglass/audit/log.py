@@ -11,7 +11,7 @@ and every hash of the tree still follows from it.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -62,6 +62,7 @@ from leadglass.audit.search import (
     record_of,
     search_records,
 )
+from leadglass.audit.timeline import Bucket, count
 from leadglass.audit.verification import Verification
 from leadglass.database.engine import Database, Transaction
 from leadglass.errors import BadData, Damaged, NotFound
@@ -371,6 +372,16 @@ class AuditLog:
         with self._database.read() as connection:
             size = _size(connection)
             return look(connection, search, size, self.origin, found_max)
+
+    def count(self, moments: Sequence[datetime]) -> Sequence[Bucket]:
+        """Return how many records there are between each two moments.
+
+        Raises:
+            BadData: There are too many moments, or they are out of order.
+            Unavailable: The database cannot answer.
+        """
+        with self._database.read() as connection:
+            return count(connection, moments, _size(connection))
 
     def state(self) -> State:
         """Return how far the log goes, and what was signed of it.

@@ -127,6 +127,17 @@ class AuditRoutes:
         )
         yield Route(
             method=HTTPMethod.GET,
+            template=f"{PATH}/timeline",
+            access=Right.AUDIT,
+            handler=self.timeline,
+            about=About(
+                "How many records there were, by hour or by day",
+                query=(Parameter("by", "How it is counted", choices=("hour", "day")),),
+                gives_media=(HTML,),
+            ),
+        )
+        yield Route(
+            method=HTTPMethod.GET,
             template=f"{PATH}/verify",
             access=Right.AUDIT,
             handler=self.check,
@@ -167,6 +178,7 @@ class AuditRoutes:
             "events": [(each, meaning(each)[1]) for each in EventID],
             "outcomes_asked": [(k, v[0]) for k, v in _OUTCOMES_ASKED.items()],
             **self._state(call),
+            **self._counted(call),
         }
         return self._pages.page(call, "audit.html", values)
 
@@ -195,12 +207,30 @@ class AuditRoutes:
         self._checks.start(call.caller)
         return self.check(call)
 
+    def timeline(self, call: Call) -> Answer:
+        """Show how many records there were."""
+        values = self._counted(call)
+        return self._pages.page(call, "audit.html", values, block="timeline")
+
     def export(self, call: Call) -> Answer:
         """Hand out what fits a search, as it is found."""
         found = self._trail.export(call.caller, search_of(dict(call.query)))
         name = f"audit-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.ndjson"
         told = {"content-disposition": f'attachment; filename="{name}"'}
         return Answer(HTTPStatus.OK, NDJSON, _pieces(found), told)
+
+    def _counted(self, call: Call) -> dict[str, Any]:
+        """Count by the hour or by the day, as the query says.
+
+        Raises:
+            BadData: By neither.
+        """
+        by = dict(call.query).get("by", "hour")
+        counts = {"hour": self._trail.hours, "day": self._trail.days}.get(by)
+        if counts is None:
+            raise BadData("by: hour or day")
+        buckets = counts(call.caller, datetime.now(UTC))
+        return {"by": by, "buckets": buckets, "outcomes": OUTCOMES}
 
     def _state(self, call: Call) -> dict[str, Any]:
         return {
