@@ -327,7 +327,9 @@ def _query_of(asked: Mapping[str, str]) -> str:
 
 
 def line_of(record: Record, own: str) -> Line:
-    """Return a record as a line; patients are in the record itself only.
+    """Return a record as a line, without the patients that it is about.
+
+    What people wrote stands there as they wrote it: a reason, a rule's scope.
 
     Args:
         record: As it stands in the log.

@@ -36,8 +36,8 @@ function draw() {
     axes: [axis, { ...axis, size: 60 }],
     series: [
       {},
-      { label: titles[1], fill: colour('--act'), stroke: colour('--act'), paths: bars, points: { show: false } },
-      { label: titles[3], fill: colour('--bad'), stroke: colour('--bad'), paths: bars, points: { show: false } },
+      { label: titles[1], fill: colour('--act'), stroke: colour('--act'), width: 0, paths: bars, points: { show: false } },
+      { label: titles[3], fill: colour('--bad'), stroke: colour('--bad'), width: 0, paths: bars, points: { show: false } },
     ],
   };
   chart = new window.uPlot(options, [rows.map((row) => row[0]), rows.map((row) => row[1]), failed], box);
