@@ -19,6 +19,8 @@ ARGS ?=
 # Isolated from the caller's PYTHONPATH and pip settings that would change what
 # is installed; hashes are demanded for every single file that comes from outside.
 unexport PYTHONPATH PYTHONHOME
+# Who starts Python often saves a second each time when it need not be compiled again.
+unexport PYTHONDONTWRITEBYTECODE
 PIP := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --require-hashes --only-binary :all: -r
 

@@ -179,7 +179,11 @@ def shown_by_kernel(process: int) -> Iterator[bytes]:
 
 def children(process: int) -> Iterator[int]:
     for task in Path(f"/proc/{process}/task").iterdir():
-        for number in (task / "children").read_text().split():
+        try:
+            started = (task / "children").read_text().split()
+        except FileNotFoundError:  # the thread has ended: its children went to another one
+            continue
+        for number in started:
             yield int(number)
             yield from children(int(number))
 
