@@ -7,8 +7,10 @@ back an ``Answer``; ``main`` alone prints, and turns errors into exit codes.
 
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from leadglass.cli.failures import (
     INTERRUPTED,
@@ -48,12 +50,31 @@ def _run(given: list[str]) -> int:
     if command is None:
         raise UsageError("no command given", "leadglass --help lists them")
     # Only now what the command needs: `leadglass --help` must answer at once.
-    session_module = importlib.import_module("leadglass.cli.session")
     module_name, _, function = command.handler.partition(":")
-    module = importlib.import_module(f"leadglass.cli.{module_name}")
+    with _ending_at_once():
+        session_module = importlib.import_module("leadglass.cli.session")
+        module = importlib.import_module(f"leadglass.cli.{module_name}")
     session = session_module.Session.of_process(arguments)
     answer = getattr(module, function)(session)
     if answer is not None:
         session.say(answer)
     sys.stdout.flush()
     return 0 if answer is None else int(answer.exit_code)
+
+
+@contextmanager
+def _ending_at_once() -> Iterator[None]:
+    """Let Ctrl-C end the process itself while modules are loaded.
+
+    Nothing is open yet. An exception could be raised where nobody can catch it, as
+    in a callback of the import system, which prints it and goes on.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:  # ignored, or the caller's affair
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
