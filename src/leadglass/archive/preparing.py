@@ -2,8 +2,9 @@
 
 The first question for it would else read every file: two seconds for a thousand
 slices. It is done when nothing has arrived for a moment, one instance at a time, and
-stops when something comes: receiving goes before. What a stop of the node leaves
-undone is done by the first question, as without this.
+stops when something comes: receiving goes before. What has arrived is read from the
+index, so that what another process imported is prepared, too. What a stop of the node
+leaves undone is done by the first question, as without this.
 """
 
 import logging
@@ -26,8 +27,10 @@ _LOG = logging.getLogger(__name__)
 
 # How long nothing may have arrived.
 QUIET_S: Final = 1.0
-# Series that wait; of more, those that came first are left to the first question.
+# Series that wait at least before no more are looked for, and instances of one look:
+# some 2 MB, and some milliseconds.
 _SERIES_MAX: Final = 10_000
+_INSTANCES_MAX: Final = 10_000
 # Kept together, in one transaction.
 _BATCH: Final = 50
 # Other threads get the interpreter between two instances.
@@ -49,6 +52,7 @@ class Preparer:
         self._clock = clock
         self._lock = threading.Lock()
         self._series: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._seen: int | None = None
         self._arrived_s = 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="preparing", daemon=True)
@@ -64,15 +68,10 @@ class Preparer:
         if self._thread.is_alive():
             self._thread.join()
 
-    def note(self, records: Sequence[InstanceRecord]) -> None:
-        """Hear what has been entered; must not wait."""
+    def note(self, _: Sequence[InstanceRecord]) -> None:
+        """Hear that something has been entered; must not wait."""
         with self._lock:
             self._arrived_s = self._clock()
-            for each in records:
-                self._series[each.study_uid, each.series_uid] = None
-                self._series.move_to_end((each.study_uid, each.series_uid))
-            while len(self._series) > _SERIES_MAX:
-                self._series.popitem(last=False)
 
     def _run(self) -> None:
         while not self._stopping.wait(QUIET_S / 2):
@@ -90,14 +89,31 @@ class Preparer:
             LeadglassError: Of a series that cannot be: it is left to who asks.
         """
         while self._is_quiet():
-            with self._lock:
-                if not self._series:
-                    return
-                key, _ = self._series.popitem()
-            if not self._prepare(*key):
-                with self._lock:
-                    self._series[key] = None
+            self._look()
+            if not self._series:
                 return
+            key, _ = self._series.popitem()
+            if not self._prepare(*key):
+                self._series[key] = None
+                return
+
+    def _look(self) -> None:
+        """Take up the series that got instances since the last look, a share at a time.
+
+        A node that has just started goes on behind the newest that is prepared.
+        """
+        with self._parts.database.read() as connection:
+            newest = prepared.newest(connection)
+            if self._seen is None:
+                self._seen = prepared.newest_prepared(connection)
+            # Numbers of what was erased are given again.
+            self._seen = min(self._seen, newest)
+            while self._seen < newest and len(self._series) < _SERIES_MAX:
+                until = self._seen + _INSTANCES_MAX
+                for key in prepared.between(connection, self._seen, until):
+                    self._series[key] = None
+                    self._series.move_to_end(key)
+                self._seen = min(until, newest)
 
     def _is_quiet(self) -> bool:
         with self._lock:

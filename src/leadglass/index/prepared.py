@@ -198,3 +198,28 @@ def missing(
         .order_by(instance.c.id)
     )
     return [location_of(row) for row in rows]
+
+
+def newest(connection: Connection) -> int:
+    """Return the number of the newest instance; 0 if there is none."""
+    return connection.execute(select(func.max(instance.c.id))).scalar_one() or 0
+
+
+def newest_prepared(connection: Connection) -> int:
+    """Return the number of the newest instance that is prepared; 0 if none is."""
+    found = connection.execute(select(func.max(prepared.c.instance_id)))
+    return found.scalar_one() or 0
+
+
+def between(
+    connection: Connection, after: int, until: int
+) -> Sequence[tuple[str, str]]:
+    """Return study and series of the instances of these numbers, the oldest first."""
+    rows = connection.execute(
+        select(study.c.study_instance_uid, series.c.series_instance_uid)
+        .select_from(instance.join(series).join(study))
+        .where(instance.c.id > after, instance.c.id <= until)
+        .group_by(series.c.id)
+        .order_by(func.max(instance.c.id))
+    )
+    return [(study_uid, series_uid) for study_uid, series_uid in rows]

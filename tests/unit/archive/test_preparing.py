@@ -152,10 +152,46 @@ def test_damage_is_recorded_and_left_to_who_asks(
     assert alerts(home)[-1][0] == "110135"
 
 
+@pytest.mark.usefixtures("three")
+def test_what_came_before_a_start_is_prepared(parts: Parts, clock: Clock) -> None:
+    """As what another process imported, which tells this one nothing."""
+    late = Preparer(parts, OPERATOR, clock)
+    late.work()
+    assert left(parts) == 0
+    late.close()
+
+
+def test_what_is_prepared_is_not_looked_at_again(
+    parts: Parts, preparer: Preparer, clock: Clock, ingest: Ingest
+) -> None:
+    send(ingest, make_instance(1))
+    parts.intake.catch_up()
+    clock.now_s += QUIET_S
+    preparer.work()
+    late = Preparer(parts, OPERATOR, clock)
+    with parts.database.read() as connection:
+        assert prepared.newest_prepared(connection) == prepared.newest(connection) == 1
+        assert prepared.between(connection, 1, 100) == []
+        assert prepared.between(connection, 0, 100) == [(STUDY, SERIES)]
+    late.work()
+    assert not late._series
+    late.close()
+
+
 def test_a_bounded_number_of_series_waits(
-    preparer: Preparer, ingest: Ingest, parts: Parts, monkeypatch: pytest.MonkeyPatch
+    preparer: Preparer,
+    ingest: Ingest,
+    parts: Parts,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(preparing_module, "_SERIES_MAX", 0)
     send(ingest, make_instance(1))
     parts.intake.catch_up()
+    clock.now_s += QUIET_S
+    preparer.work()
     assert not preparer._series
+    assert left(parts) == 1
+    monkeypatch.undo()
+    preparer.work()
+    assert left(parts) == 0

@@ -21,6 +21,7 @@ PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(1000)
 FILES = {
     "index.html": ("text/html; charset=utf-8", PAGE),
     "app.js": ("text/javascript; charset=utf-8", SCRIPT),
+    "1.bundle.0f6159c501addfe9.js": ("text/javascript; charset=utf-8", b"let b;"),
     "assets/images/a.png": ("image/png", PICTURE),
 }
 
@@ -93,6 +94,22 @@ def test_what_was_had_is_not_sent_again(folder: Path) -> None:
     again = ask(viewer, "/viewer/app.js", {"if-none-match": tag})
     assert (again.status, again.body) == (304, b"")
     assert ask(viewer, "/viewer/app.js", {"if-none-match": '"other"'}).status == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("1.bundle.0f6159c501addfe9.js", "private, max-age=86400, immutable"),
+        ("app.js", "private, no-cache"),
+        ("", "private, no-cache"),
+        ("app-config.js", "private, no-cache"),
+    ],
+)
+def test_only_what_is_named_by_its_content_is_kept_unasked(
+    folder: Path, name: str, kept: str
+) -> None:
+    answer = ask(Viewer.load(folder), f"/viewer/{name}")
+    assert answer.headers["cache-control"] == kept
 
 
 @pytest.mark.parametrize("path", ["/viewer/", "/viewer/viewer", "/viewer/a/b"])

@@ -5,10 +5,12 @@ who finds the port learns nothing of what is behind it.
 
 Files that compress well lie compressed, and go out so; a client that takes nothing
 compressed, which no browser is, has them unpacked on the way. Each has its hash as
-ETag and is asked for again by it, so a new version is seen at once.
+ETag and is asked for again by it, so a new version is seen at once; those whose name
+has their makers' hash in it are asked for again after a day.
 """
 
 import json
+import re
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -35,6 +37,10 @@ _PIECE_BYTES: Final = 256 * 1024
 # The viewer keeps its files as deep as this below its root.
 _TEMPLATES: Final = ("/", "/{file}", "/{folder}/{file}", "/{folder}/{within}/{file}")
 _PARTS: Final = ("folder", "within", "file")
+# ``app.bundle.0f6159c501addfe9.js``, ``a34f9d1faa5f3315.woff2``: by content.
+_NAMED_BY_HASH: Final = re.compile(r"(?:^|\.)[0-9a-f]{16,64}\.[a-z0-9]+$")
+# Not for ever: with the file its policy is kept, which is ours and may change.
+_KEPT: Final = "private, max-age=86400, immutable"
 # What its files are.
 KINDS: Final = (
     *("application/json", "application/wasm", "font/woff2", "image/gif"),
@@ -165,6 +171,8 @@ class Viewer:
         if asset is None:
             raise NotFound("no such file of the viewer")
         headers = _headers(self._policy(asset)) | {"etag": asset.tag}
+        if _NAMED_BY_HASH.search(name):
+            headers["cache-control"] = _KEPT
         if asset.tag in call.headers.get("if-none-match", ""):
             return Answer(HTTPStatus.NOT_MODIFIED, headers=headers)
         return _sent(asset, call, headers)
