@@ -181,7 +181,7 @@ def children(process: int) -> Iterator[int]:
     for task in Path(f"/proc/{process}/task").iterdir():
         try:
             started = (task / "children").read_text().split()
-        except FileNotFoundError:  # the thread has ended: its children went to another one
+        except FileNotFoundError:  # the thread has ended: another one has its children
             continue
         for number in started:
             yield int(number)
