@@ -70,7 +70,8 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     home = tmp_path_factory.mktemp("dcmtk") / "node"
     port = free_port()
-    node = made(home)
+    # The disk of a busy machine may stand still for longer than the default.
+    node = made(home, dimse__connect_timeout_s=str(programs.TIMEOUT_S))
     station = node.enrol("STATION")
     receiver = node.enrol("RECEIVER", may=["echo"], destination=f"127.0.0.1:{port}")
     with serving(node):
