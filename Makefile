@@ -67,7 +67,7 @@ format: $(DEV)  ## put the code in the formatter's shape
 	@$(VENV)/bin/ruff check --fix-only .
 
 .PHONY: bench
-bench: $(DEV) debian-bench  ## measure beside Orthanc and DCMTK, write docs/benchmarks.md (ARGS="find --quick")
+bench: $(DEV) $(VIEWER) $(SCRIPTS) debian-test debian-bench  ## measure beside Orthanc and DCMTK, write docs/benchmarks.md (ARGS="find --quick")
 	@$(VENV)/bin/python -m bench $(ARGS)
 
 .PHONY: screenshots

@@ -7,6 +7,7 @@
 ``multiframe``  one instance of 1,000 frames, 500 MiB
 ``series``    one series of CT slices whose pixels are cut down to 64 x 64, for what is
               asked of headers
+``stack``     one series of CT slices as they are, for what is looked at
 
 Pixels look like CT (a body, lungs, noise), so that what would compress does so to
 the same degree as real slices.
@@ -63,6 +64,8 @@ class Sizes:
     series_instances: int = 1_000
     stored_by_http: int = 400
     large_frames: int = 400
+    studies_listed: int = 100_000
+    slices_viewed: int = 500
     repeats: int = 3
 
 
@@ -78,6 +81,7 @@ QUICK = Sizes(
     series_instances=200,
     stored_by_http=80,
     large_frames=100,
+    studies_listed=2_000,
 )
 
 
@@ -274,6 +278,23 @@ def write_ct(folder: Path, name: str, instances: int) -> None:
         files.write(path, {**shared, **own}, [pixels], FRAME_BYTES, "OW")
 
 
+def write_stack(folder: Path, instances: int) -> None:
+    """Write one series of CT slices from the shoulders to the hips."""
+    slices = Slices(seed=3)
+    shared = ct_series("stack", 0, 0)
+    for k in range(instances):
+        own: dict[str, files.Value] = {
+            "SOPInstanceUID": uid("stack", 0, 0, k),
+            "InstanceNumber": k + 1,
+            "ImagePositionPatient": [-175, -175, k],
+            "SliceLocation": k,
+        }
+        pixels = slices.frame(32 * k // instances)
+        files.write(
+            folder / f"{k:05d}.dcm", {**shared, **own}, [pixels], FRAME_BYTES, "OW"
+        )
+
+
 def write_series(folder: Path, instances: int) -> None:
     """Write one series with headers as a scanner makes them, and few pixels."""
     shared = ct_series("series", 0, 0) | pixel_description(64, 16, 12)
@@ -380,6 +401,13 @@ class Sets:
         folder, done = self._made(f"series-{instances}")
         if not done.exists():
             write_series(folder, instances)
+            done.touch()
+        return folder
+
+    def stack(self, instances: int) -> Path:
+        folder, done = self._made(f"stack-{instances}")
+        if not done.exists():
+            write_stack(folder, instances)
             done.touch()
         return folder
 
