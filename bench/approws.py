@@ -40,8 +40,8 @@ LOOK_S = 0.02
 # What the node does by itself after it has got images; the first question comes later.
 SETTLE_S = 5.0
 STUDY = "tr[data-study]"
-# When the viewer says that it has drawn an image, in ms since 1970; 0 before. Looking at
-# the canvas all the time would slow down what is measured, so that is done once.
+# When the viewer says that it has drawn an image, in ms since 1970; 0 before. To look
+# at the canvas all the time would slow down what is measured: that is done once.
 WATCH = """document.addEventListener('CORNERSTONE_IMAGE_RENDERED', () => {
   window.drawnAt ??= performance.timeOrigin + performance.now();
 }, true);"""
