@@ -5,6 +5,7 @@ reference page are made from it. A command's function takes a ``Session`` and gi
 back an ``Answer``; ``main`` alone prints, and turns errors into exit codes.
 """
 
+import gc
 import importlib
 import os
 import signal
@@ -51,7 +52,7 @@ def _run(given: list[str]) -> int:
         raise UsageError("no command given", "leadglass --help lists them")
     # Only now what the command needs: `leadglass --help` must answer at once.
     module_name, _, function = command.handler.partition(":")
-    with _ending_at_once():
+    with _ending_at_once(), _without_collections():
         session_module = importlib.import_module("leadglass.cli.session")
         module = importlib.import_module(f"leadglass.cli.{module_name}")
     session = session_module.Session.of_process(arguments)
@@ -78,3 +79,17 @@ def _ending_at_once() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Load modules without looking for garbage: there is none, and it takes a quarter.
+
+    What is loaded stays to the end; the collector need not look at it again.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
