@@ -4,19 +4,33 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from pathlib import Path
 from typing import Final
 
 from leadglass.access.rights import Right
 from leadglass.archive.caller import Caller
 from leadglass.archive.parts import Parts
+from leadglass.audit.evidence.making import Made, Request
+from leadglass.audit.evidence.selection import Selection
 from leadglass.audit.findings import Report
 from leadglass.audit.log import State
 from leadglass.audit.proof import Proof
 from leadglass.audit.search import Portion, Record, Search
 from leadglass.audit.timeline import Bucket
+from leadglass.errors import Misconfigured
 
 # What a door says and hears of the audit log.
-__all__ = ["Portion", "Proof", "Record", "Report", "Search", "State", "Trail"]
+__all__ = [
+    "Made",
+    "Portion",
+    "Proof",
+    "Record",
+    "Report",
+    "Search",
+    "Selection",
+    "State",
+    "Trail",
+]
 
 # Records that are told of together; some 2 MB.
 _RECORDS_PER_EVENT: Final = 1000
@@ -143,6 +157,33 @@ class Trail:
         proof = self.parts.audit.prove(number, disclose=disclose)
         self._used(caller, "prove and disclose" if disclose else "prove", 1)
         return proof
+
+    def evidence(self, caller: Caller, selection: Selection, folder: Path) -> Made:
+        """Write a folder of evidence; that it is made is recorded before.
+
+        Raises:
+            Refused: ``caller`` may not.
+            NotFound: There is no such record.
+            Misconfigured: The folder is there already.
+            Damaged: The log was tampered with, so nothing is proven by it.
+            Unavailable: It cannot be recorded or written.
+        """
+        self.parts.require(caller, Right.AUDIT, "audit evidence")
+        if folder.exists():
+            raise Misconfigured(
+                "the folder of the evidence is there already; name a new one"
+            )
+        place = self.parts.audit.locate(selection)
+        actor = self.parts.actor(caller)
+        self.parts.record(
+            self.parts.events.audit_log_used(
+                actor, "evidence", len(place.opened), selection.patient or ""
+            )
+        )
+        made_at = datetime.now(UTC).isoformat(timespec="seconds")
+        return self.parts.audit.make_evidence(
+            place, Request(selection, folder, made_at, actor.name)
+        )
 
     def verify(
         self,

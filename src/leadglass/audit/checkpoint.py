@@ -95,7 +95,16 @@ class Signer:
 
     def sign(self, size: int, root: bytes) -> str:
         """Return the signed note for a tree of ``size`` with ``root``."""
-        text = f"{self.origin}\n{size}\n{b64encode(root).decode('ascii')}\n"
+        return self.sign_text(
+            f"{self.origin}\n{size}\n{b64encode(root).decode('ascii')}\n"
+        )
+
+    def sign_text(self, text: str) -> str:
+        """Return a signed note of any text that ends with a line feed.
+
+        Whoever uses it for something else than a checkpoint sees to it that the text
+        cannot be taken for one.
+        """
         signature = b64encode(self._key_id + self._key.sign(text.encode()))
         return f"{text}\n{_DASH}{self.origin} {signature.decode('ascii')}\n"
 

@@ -38,6 +38,8 @@ from leadglass.audit.checkpoint_file import CheckpointFile
 from leadglass.audit.checkpoint_thread import CheckpointThread
 from leadglass.audit.clock import Clock, SystemClock
 from leadglass.audit.events import AuditSource, Event, encode
+from leadglass.audit.evidence.making import Made, Request, Source, make
+from leadglass.audit.evidence.selection import Place, Selection, place_of
 from leadglass.audit.findings import Report
 from leadglass.audit.leaf import SALT_BYTES, Leaf, commit, hash_row
 from leadglass.audit.merkle import (
@@ -47,9 +49,9 @@ from leadglass.audit.merkle import (
     Frontier,
     TileRoot,
     inclusion_proof,
-    perfect_root,
     root_of,
 )
+from leadglass.audit.nodes import StoredNodes
 from leadglass.audit.proof import Disclosure, Proof
 from leadglass.audit.search import (
     RECORDS,
@@ -302,7 +304,7 @@ class AuditLog:
                 f"audit log: rolled back: {signed.size} records were signed, the "
                 f"database has {size}; restore it, or restart the log openly"
             )
-        if root_of(signed.size, _Nodes(connection)) != signed.root:
+        if root_of(signed.size, StoredNodes(connection)) != signed.root:
             raise Damaged(
                 "audit log: the database does not continue what the checkpoint "
                 "file signed; restore it, or restart the log openly"
@@ -431,7 +433,7 @@ class AuditLog:
                 raise NotFound("there is no such audit record")
             if row.record is None:
                 raise NotFound("the personal data of this audit record was erased")
-            path = inclusion_proof(n, head.size, _Nodes(connection))
+            path = inclusion_proof(n, head.size, StoredNodes(connection))
         commitment = commit(row.salt, row.search_keys, row.record)
         leaf = Leaf(n, row.wall_us, row.mono_us, row.boot, row.code, commitment)
         return Proof(
@@ -440,6 +442,34 @@ class AuditLog:
             head.note,
             Disclosure(row.salt, row.search_keys, row.record) if disclose else None,
         )
+
+    def locate(self, selection: Selection) -> Place:
+        """Find the records that evidence is to be about; nothing is told of them.
+
+        Raises:
+            NotFound: There are none.
+        """
+        with self._database.read() as connection:
+            head = connection.execute(_HEAD).one_or_none()
+            if head is None:
+                raise NotFound("the audit log has no record yet")
+            return place_of(
+                connection, selection, int(head.size), str(head.note), self.origin
+            )
+
+    def make_evidence(self, place: Place, request: Request) -> Made:
+        """Write a folder of evidence that is checked without this node.
+
+        Raises:
+            Misconfigured: There is something of its name.
+            Damaged: The log was tampered with; nothing is written.
+            Unavailable: It cannot be written.
+        """
+        with self._database.read() as connection:
+            source = Source(
+                connection, place, self._file.notes(), self._signer, self._public_keys
+            )
+            return make(source, request)
 
     def verify(
         self,
@@ -477,36 +507,6 @@ def _parsed(note: str) -> Checkpoint:
         return checkpoint.parse(note)
     except BadData as error:
         raise Damaged("audit log: a checkpoint is none; verify the log") from error
-
-
-class _Nodes:
-    """Complete nodes of the tree, from leaves and tiles of one snapshot."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def __call__(self, level: int, index: int) -> bytes:
-        stored_level = level - level % TILE_LEVELS
-        count = 1 << (level - stored_level)
-        first = index * count
-        if stored_level == 0:
-            c = tables.record.c
-            column, place = c.leaf, c.n
-            query = select(column)
-        else:
-            t = tables.tile.c
-            column, place = t.hash, t.place
-            query = select(column).where(t.level == stored_level)
-        hashes = (
-            self._connection.execute(
-                query.where(place >= first, place < first + count).order_by(place)
-            )
-            .scalars()
-            .all()
-        )
-        if len(hashes) != count:
-            raise Damaged("audit log: rows of the tree are missing")
-        return perfect_root(hashes)
 
 
 _HEAD = select(tables.head.c.size, tables.head.c.frontier, tables.head.c.note).where(

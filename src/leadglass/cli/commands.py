@@ -28,7 +28,8 @@ class Argument:
     @property
     def usage(self) -> str:
         """How it is written."""
-        name, metavar = self.names[0], str(self.keywords.get("metavar", ""))
+        name, words = self.names[0], self.keywords.get("metavar", "")
+        metavar = " ".join(words) if isinstance(words, tuple) else str(words)
         if not name.startswith("-"):
             name, metavar = metavar or name.upper(), ""
         many = self.keywords.get("nargs") == "+"
@@ -718,6 +719,34 @@ _AUDIT: Final = (
             _option("--out", "FILE", "where to write it (default: standard output)"),
         ),
         answer=("number", "proof", "out"),
+    ),
+    Command(
+        name="audit evidence",
+        help="write a folder of records that anybody can check without this node",
+        details="By number, by patient, by window of time, or patient and window. The "
+        "folder brings its own program: python3 FOLDER/verify.py.",
+        handler="audit_evidence:write",
+        arguments=(
+            _option(
+                "--patient",
+                "ID",
+                "records that name this Patient ID; - reads it from standard input, so "
+                "that no list of processes and no history of a shell shows it",
+            ),
+            Argument(
+                ("--window",),
+                "everything recorded from one time until before another, without a "
+                "gap; YYYY-MM-DD or with THH:MM:SS",
+                MappingProxyType({"metavar": ("FROM", "TO"), "nargs": 2}),
+            ),
+            _many("--event", "N", "records by number", type=int),
+            _flag("--without-others", "keep records closed that name other patients"),
+            _option("--out", "FOLDER", "where to write it; a new one", required=True),
+        ),
+        answer=(
+            *("out", "records", "opened", "others", "checkpoints", "size", "root"),
+            *("key", "files"),
+        ),
     ),
     Command(
         name="audit verify-proof",
