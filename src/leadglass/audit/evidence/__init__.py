@@ -1,0 +1,1 @@
+"""Evidence: records and proofs in a folder, for whoever does not trust the node."""

@@ -176,7 +176,7 @@ class _Making:
                 for old, new in pairwise(sizes)
             ),
         )
-        self._write("keys.json", [_json(self._keys())])
+        self._write("public_keys.json", [_json(self._keys())])
         self._write("verify.py", [Path(verify.__file__).read_bytes()])
         head = parse(place.note)
         manifest = self._manifest(shown, head, len(notes))

@@ -72,7 +72,7 @@ THE FILES
   proof.json         the hashes that lead from all of them to the newest checkpoint
   checkpoints        the signed checkpoints that the node kept, oldest first
   consistency.jsonl  for each checkpoint the proof that the next one continues it
-  keys.json          public keys of the node and of witnesses
+  public_keys.json   public keys of the node and of witnesses
   verify.py          the program that checks all this
 
 DRAFT FOR A CERTIFICATION

@@ -277,7 +277,7 @@ class Folder:
 
     def check_keys(self) -> str:
         """Keys."""
-        found = json.loads(self.text("keys.json"))
+        found = json.loads(self.text("public_keys.json"))
         self.origin = str(found["origin"])
         for line in found["log"]:
             name, key = key_of(line, _LOG_KEY)
@@ -343,10 +343,11 @@ class Folder:
         ]
         if not self.checkpoints or len(paths) != len(self.checkpoints) - 1:
             raise Wrong("checkpoints and the proofs between them are not as many")
+        sizes = [size for size, _ in self.checkpoints]
+        if sizes != sorted(set(sizes)):
+            raise Wrong("checkpoints are not in their order")
         for at, path in enumerate(paths):
             old, new = self.checkpoints[at], self.checkpoints[at + 1]
-            if old[0] >= new[0]:
-                raise Wrong("checkpoints are not in their order")
             check_growth(old, new, path)
         first, last = self.checkpoints[0][0], self.checkpoints[-1][0]
         return (
@@ -606,7 +607,7 @@ def main() -> int:
     found = check(asked.folder, trusted)
     keys: list[str] = []
     if not found.wrong:
-        keys = json.loads((asked.folder / "keys.json").read_bytes())["log"]
+        keys = json.loads((asked.folder / "public_keys.json").read_bytes())["log"]
         if asked.show:
             show(asked.folder)
     tell(found, keys, is_key_given=bool(trusted))
