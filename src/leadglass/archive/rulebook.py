@@ -116,6 +116,28 @@ class RuleBook:
         """SHA-256 of the rule file as it stands, hex, for the record."""
         return hashlib.sha256(self._text.encode()).hexdigest()
 
+    @property
+    def file(self) -> RuleFile:
+        """What the rule file says that is in force."""
+        return self._file
+
+    @property
+    def name(self) -> str:
+        """What the rule file is called."""
+        return self._path.name
+
+    def rules_of_file(self, subject: Subject) -> tuple[Rule, ...]:
+        """Return the rules of the rule file that name a subject."""
+        return tuple(each for each in self._file.rules if subject in each.subjects)
+
+    def on_disk(self) -> str:
+        """Return the rule file as it stands on the disk, in force or not.
+
+        Raises:
+            Misconfigured: It cannot be read.
+        """
+        return self._read()
+
     def reload_if_changed(self) -> bool:
         """Take over a changed rule file; one with problems changes nothing.
 
