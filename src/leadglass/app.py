@@ -62,6 +62,7 @@ from leadglass.archive.openings import Door, LookAround
 from leadglass.archive.parts import Parts, Room
 from leadglass.archive.people import PeopleRules
 from leadglass.archive.preparing import Preparer
+from leadglass.archive.previewing import Previews
 from leadglass.archive.rebuild import Rebuild
 from leadglass.archive.recovery import Recovered, recover
 from leadglass.archive.register import Registrar
@@ -135,6 +136,7 @@ from leadglass.servers.web.devices import DeviceRoutes
 from leadglass.servers.web.doors import DoorRoutes
 from leadglass.servers.web.files import Files
 from leadglass.servers.web.pages import Pages
+from leadglass.servers.web.people import PeopleRoutes
 from leadglass.servers.web.reviews import ReviewRoutes
 from leadglass.servers.web.start import StartRoutes
 from leadglass.servers.web.studies import StudyRoutes
@@ -819,6 +821,9 @@ def web_routes(
             Neighbourhood(node.parts, node.devices, node.contacts, knocks.strangers),
             node.registrar,
             visits,
+        ).routes(),
+        *PeopleRoutes(
+            web, node.accounts, Previews(node.accounts, node.rulebook)
         ).routes(),
         *AuditRoutes(web, node.trail, node.log_checks).routes(),
         *AccessRoutes(web, node.histories).routes(),

@@ -26,6 +26,7 @@ MENU: Final[tuple[Entry, ...]] = (
     Entry("/studies", "Studies", Right.FIND),
     Entry("/doors", "Doors", Right.ADMINISTER),
     Entry("/devices", "Devices", Right.ADMINISTER),
+    Entry("/people", "People", Right.ADMINISTER),
     Entry("/audit", "Audit", Right.AUDIT),
     Entry("/access", "Who saw a patient", Right.AUDIT),
     Entry("/reviews", "Broken glass", Right.REVIEW),

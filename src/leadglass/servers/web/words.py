@@ -40,9 +40,7 @@ ROLES: Final[Mapping[str, str]] = MappingProxyType(
         "privacy": N_(
             "reads the audit record and reviews broken glass; sees no images"
         ),
-        "monitor": N_(
-            "a program that watches the node; sees figures, and no images"
-        ),
+        "monitor": N_("a program that watches the node; sees figures, and no images"),
         "service": N_("a program that stores and reads studies"),
     }
 )

@@ -87,7 +87,7 @@ def test_what_saving_would_refuse_the_preview_says(house: House) -> None:
         {"roles": ["administrator"], "scope": "everything"},
     )
     assert saved.status_code == 400
-    for wrong in (
+    wrongs: list[dict[str, Any]] = [
         {"roles": ["no such"]},
         {"roles": []},
         {"roles": ["administrator", "radiologist"]},
@@ -95,7 +95,8 @@ def test_what_saving_would_refuse_the_preview_says(house: House) -> None:
         {"scope": ""},
         {"name": "ada"},  # herself
         {"is_new": "1", "name": HOSTILE},
-    ):
+    ]
+    for wrong in wrongs:
         shown = ask(house, BOB | wrong)
         assert shown.status_code == 200, wrong
         assert 'data-problems="0"' not in shown.text, wrong
