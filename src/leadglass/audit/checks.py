@@ -1,10 +1,7 @@
-"""The three comparisons that a verification makes while records stream by; pure."""
+"""Tree and clocks, looked at while a verification lets records stream by; pure."""
 
-import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from math import prod
-from secrets import randbits
 from typing import Any
 
 from leadglass.audit.findings import Findings
@@ -22,10 +19,6 @@ CLOCK_JUMP_US = 2_000_000
 
 _US_PER_S = 1_000_000
 _NO_HASH = bytes(HASH_BYTES)
-
-# A prime above every entry, which has 127 bits. Two different sets of N entries have
-# the same product of (secret + entry) modulo it for at most N of 2^130 secrets.
-_PRIME = (1 << 130) - 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +81,22 @@ class TreeCheck:
             self._position < len(self._signed)
             and self._signed[self._position].size == self.size
         ):
+            self._see_checkpoints()
+
+    def extend(self, hashes: Sequence[bytes]) -> None:
+        """Take the next leaves, of which computed and stored hash are the same."""
+        at = 0
+        while at < len(hashes):
+            room = TILE_WIDTH - len(self._computed)
+            if self._position < len(self._signed):
+                room = min(room, self._signed[self._position].size - self.size)
+            part = hashes[at : at + room]
+            self._computed += part
+            self._stored += part
+            self.size += len(part)
+            at += len(part)
+            if len(self._computed) == TILE_WIDTH:
+                self._close_tile()
             self._see_checkpoints()
 
     def skip(self, end: int) -> None:
@@ -210,56 +219,28 @@ class TreeCheck:
         )
 
 
-class SearchCheck:
-    """A product over search entries that does not depend on their order.
-
-    The product of (secret + entry) modulo a prime: whoever altered entries did not
-    know the secret, which is drawn for each run, and cannot have kept the product.
-    """
-
-    def __init__(self, secret: int | None = None) -> None:
-        self._secret = randbits(130) if secret is None else secret
-        self._product = 1
-        self.count = 0
-
-    def twin(self) -> "SearchCheck":
-        """Return an empty one that can be compared with this."""
-        return SearchCheck(self._secret)
-
-    def result(self) -> tuple[int, int]:
-        """Return what two that have taken the same entries have in common."""
-        return self.count, self._product
-
-    def expect(self, keys: bytes, n: int) -> None:
-        """Take the entries that a record's search keys ask for."""
-        try:
-            numbers = struct.unpack(f">{len(keys) // 8}q", keys)
-        except (struct.error, TypeError):
-            self.count += 1  # no keys at all: nothing agrees with that
-            return
-        secret = self._secret + n
-        terms = prod([secret + (number << 63) for number in numbers])
-        self._product = self._product * terms % _PRIME
-        self.count += len(numbers)
-
-    def take(self, rows: Sequence[Sequence[Any]]) -> None:
-        """Take entries (number, n) as the table has them."""
-        product, secret = self._product, self._secret
-        try:
-            for number, n in rows:
-                product = product * (secret + (number << 63) + n) % _PRIME
-        except TypeError:
-            product = 0  # text where numbers belong: ours is none
-        self._product = product
-        self.count += len(rows)
-
-
 class ClockCheck:
     """Remarks where the wall clock jumped between two records."""
 
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
-        self._last: tuple[int, int, int] | None = None
+        self._last: Sequence[int] | None = None
+
+    def see_all(self, rows: Sequence[Sequence[Any]]) -> None:
+        """Compare the clocks of rows that begin (number, wall, since boot, boot)."""
+        last = self._last
+        apart = [row[1] - row[2] for row in rows]
+        if (
+            last is not None
+            and {row[3] for row in rows} == {last[2]}
+            and max(*apart, last[0] - last[1]) - min(*apart, last[0] - last[1])
+            < CLOCK_JUMP_US
+        ):
+            # All within one boot and one range: no two of them are a jump apart.
+            self._last = rows[-1][1:4]
+            return
+        for row in rows:
+            self.see(*row[:4])
 
     def see(self, n: int, wall_us: int, mono_us: int, boot: int) -> None:
         """Compare a record's clocks with those of the one before."""

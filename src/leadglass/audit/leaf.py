@@ -7,8 +7,10 @@ record whose salt is destroyed is gone although the tree still verifies.
 """
 
 import struct
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Any
 
 from leadglass.errors import BadData
 
@@ -21,6 +23,8 @@ SALT_BYTES = 16
 _LAYOUT = struct.Struct(">BQqqqI32s")
 LEAF_BYTES = _LAYOUT.size
 _KEYS_LENGTH = struct.Struct(">I")
+# The same behind the prefix that tells a leaf from a node (RFC 6962 §2.1).
+_PREFIXED = struct.Struct(">BBQqqqI32s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,3 +99,28 @@ def hash_row(  # noqa: PLR0913, PLR0917  # the columns of a row, in their order
     return sha256(
         b"\x00" + _LAYOUT.pack(VERSION, n, wall_us, mono_us, boot, code, commitment)
     ).digest()
+
+
+def hash_rows(rows: Iterable[Sequence[Any]]) -> list[bytes]:
+    """Return ``hash_row`` of each row of nine columns, of which the last is not seen.
+
+    Raises:
+        struct.error: A value does not fit its field.
+        TypeError: A value is of another type.
+    """
+    digest, length, leaf = sha256, _KEYS_LENGTH.pack, _PREFIXED.pack
+    return [
+        digest(
+            leaf(
+                0,
+                VERSION,
+                n,
+                wall_us,
+                mono_us,
+                boot,
+                code,
+                digest(salt + length(len(keys)) + keys + record).digest(),
+            )
+        ).digest()
+        for n, wall_us, mono_us, boot, code, keys, salt, record, _ in rows
+    ]
