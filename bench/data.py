@@ -66,6 +66,7 @@ class Sizes:
     large_frames: int = 400
     studies_listed: int = 100_000
     slices_viewed: int = 500
+    records_verified: int = 1_000_000
     repeats: int = 3
 
 
@@ -82,6 +83,7 @@ QUICK = Sizes(
     stored_by_http=80,
     large_frames=100,
     studies_listed=2_000,
+    records_verified=20_000,
 )
 
 
