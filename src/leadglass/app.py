@@ -17,6 +17,7 @@ The master key is not in it (``keys.master_file``): who has only the folder has 
 import gc
 import getpass
 import logging
+import os
 import signal
 import threading
 import time
@@ -40,6 +41,7 @@ from leadglass.archive.accounts import Accounts
 from leadglass.archive.bearer import Bearer
 from leadglass.archive.caller import Caller, Gate
 from leadglass.archive.callers import Certified
+from leadglass.archive.condition import Condition
 from leadglass.archive.contacts import Contacts, Neighbourhood
 from leadglass.archive.directories import DirectoryLogins
 from leadglass.archive.doors import Doorkeeper, Knocks
@@ -51,9 +53,11 @@ from leadglass.archive.explaining import Explain
 from leadglass.archive.exporting import Exporter
 from leadglass.archive.fetch import Fetch
 from leadglass.archive.find import Find
+from leadglass.archive.forwarding import Forwarder, Forwarding
 from leadglass.archive.history import Histories
 from leadglass.archive.importing import Importer
 from leadglass.archive.ingest import Ingest
+from leadglass.archive.jobs import Jobs as LongWork
 from leadglass.archive.listing import Listing
 from leadglass.archive.logcheck import LogChecks
 from leadglass.archive.logins import Logins
@@ -67,15 +71,18 @@ from leadglass.archive.rebuild import Rebuild
 from leadglass.archive.recovery import Recovered, recover
 from leadglass.archive.register import Registrar
 from leadglass.archive.rulebook import RuleBook
+from leadglass.archive.ruledesk import RuleDesk
 from leadglass.archive.signon import Claims, SignOn
 from leadglass.archive.trail import Trail
 from leadglass.archive.verify import Verify
+from leadglass.archive.verifying import Verifications
 from leadglass.archive.viewing import Viewings
 from leadglass.archive.visit import Visits
 from leadglass.archive.vouching import Vouching
 from leadglass.audit.builders import Events, Service
 from leadglass.audit.builders import Node as NodeName
 from leadglass.audit.log import AuditLog
+from leadglass.audit.syslog import Sender
 from leadglass.config import Address, Config, Https, Oidc
 from leadglass.database.engine import Database
 from leadglass.database.revision import is_current
@@ -126,8 +133,10 @@ from leadglass.servers.http.limits import HttpLimits
 from leadglass.servers.http.routes import Route
 from leadglass.servers.http.server import HttpServer
 from leadglass.servers.mail import MailServer, Postman
+from leadglass.servers.monitoring import MonitoringRoutes
 from leadglass.servers.pages import pages
 from leadglass.servers.pages.oidc import OidcRoutes
+from leadglass.servers.syslog import Courier, Receiver
 from leadglass.servers.tls import Contexts, Credentials
 from leadglass.servers.viewer.assets import Viewer
 from leadglass.servers.web.access import AccessRoutes
@@ -138,8 +147,10 @@ from leadglass.servers.web.files import Files
 from leadglass.servers.web.pages import Pages
 from leadglass.servers.web.people import PeopleRoutes
 from leadglass.servers.web.reviews import ReviewRoutes
+from leadglass.servers.web.rules import RuleRoutes
 from leadglass.servers.web.start import StartRoutes
 from leadglass.servers.web.studies import StudyRoutes
+from leadglass.servers.web.system import SystemRoutes
 from leadglass.servers.web.texts import Texts
 from leadglass.vault.folder import FolderBlobs
 from leadglass.vault.keys import (
@@ -413,6 +424,7 @@ class Node:
         self.emergencies = Emergencies(parts)
         self.listing = Listing(self.accounts)
         self.notices = Notices(parts)
+        self.forwarding = Forwarding(parts)
         self.contacts = Contacts(parts)
         self.look_around = LookAround(
             parts=parts,
@@ -427,6 +439,14 @@ class Node:
         self.histories = Histories(parts)
         self.trail = Trail(parts)
         self.log_checks = self._later(LogChecks(self.trail))
+        self.verifications = self._later(Verifications(self.verify, LongWork(parts)))
+        self.condition = Condition(
+            parts,
+            self.authority,
+            self.devices,
+            __version__,
+            config.tls.certificate_warning_days,
+        )
 
     def login_stores(self, origins: tuple[str, ...]) -> Stores:
         """Return what a login needs; ``origins`` are our names as browsers see them.
@@ -652,12 +672,16 @@ def _serve(
             transcoder=transcoder,
             tls=contexts.server,
             private_roots=node.private_roots,
+            meters=node.parts.meters,
         )
         jobs = Jobs(node, doorkeeper)
         _warn_of_expectations(node)
         postman = _postman(node)
         if postman is not None:
             stack.callback(postman.stop)
+        couriers = _couriers(node)
+        for courier in couriers:
+            stack.callback(courier.stop)
         # Undone in reverse: HTTPS ends, then DIMSE, then what tells of both.
         stack.callback(node.viewings.close)
         stack.callback(node.preparer.close)
@@ -683,6 +707,8 @@ def _serve(
         node.preparer.start()
         if postman is not None:
             postman.start()
+        for courier in couriers:
+            courier.start()
         # What is here now stays: the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -728,6 +754,42 @@ def _postman(node: Node) -> Postman | None:
     return Postman(lambda: node.notices.send_due(post, head), settings.look_interval_s)
 
 
+def syslog_receivers_of(config: Config) -> dict[str, Receiver]:
+    """Return where audit records are sent, by the name in the settings."""
+    settings = config.syslog
+    return {
+        name: Receiver(
+            host=host,
+            port=port,
+            ca_file=config.syslog_ca_file,
+            certificate_file=config.syslog_certificate_file,
+            key_file=config.syslog_key_file,
+            timeout_s=settings.response_timeout_s,
+            # Noticed in half of the time in which records are not certain yet.
+            vanish_s=settings.settle_s / 2,
+        )
+        for name, host, port in config.syslog_receivers
+    }
+
+
+def _couriers(node: Node) -> list[Courier]:
+    """Return what sends audit records; what changed about it goes on the record.
+
+    Raises:
+        Unavailable: It cannot be recorded.
+    """
+    receivers = syslog_receivers_of(node.config)
+    trust = {name: each.trust for name, each in receivers.items()}
+    node.forwarding.agree(trust, node.parts.actor(node.operator))
+    host = node.config.relying_party or str(node.config.listen.host)
+    sender = Sender(node.audit.origin, host, _NAMELESS, str(os.getpid()))
+    settle_s = node.config.syslog.settle_s
+    return [
+        Courier(Forwarder(node.forwarding, name, each.connect, sender.frame, settle_s))
+        for name, each in receivers.items()
+    ]
+
+
 def _listen_https(
     node: Node,
     contexts: Contexts,
@@ -756,6 +818,7 @@ def _listen_https(
             origins=origins(node.config, address[1]),
             limits=limits,
             stranger=knocks.count,
+            meters=node.parts.meters,
         )
 
     server = HttpServer(
@@ -825,7 +888,10 @@ def web_routes(
         *PeopleRoutes(
             web, node.accounts, Previews(node.accounts, node.rulebook)
         ).routes(),
+        *RuleRoutes(web, RuleDesk(node.accounts, node.rulebook), visits).routes(),
         *AuditRoutes(web, node.trail, node.log_checks).routes(),
+        *MonitoringRoutes(node.condition).routes(),
+        *SystemRoutes(web, node.condition, node.verifications).routes(),
         *AccessRoutes(web, node.histories).routes(),
         *ReviewRoutes(web, node.emergencies, node.histories).routes(),
         *StudyRoutes(web, node.find, download, rights_of).routes(),

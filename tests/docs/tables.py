@@ -16,6 +16,8 @@ from types import MappingProxyType
 from typing import Any
 
 from leadglass import audit
+from leadglass.archive.condition import MEASURED
+from leadglass.archive.meters import COUNTED
 from leadglass.audit.accounts import AccountAct, AccountChange, AccountEvents
 from leadglass.audit.builders import (
     INSTANCES_PER_EVENT_MAX,
@@ -348,8 +350,13 @@ EXAMPLES: Mapping[str, tuple[str, Callable[[Events], Any]]] = MappingProxyType(
             lambda e: e.device_revoked(_WHO, _CHANGE),
         ),
         "rules_changed": (
-            "a changed rule file was taken over",
+            "a changed rule file was taken over; from the page, with the digest of "
+            "the old one, and as a failure if it could not be written",
             lambda e: e.rules_changed(_WHO, {}),
+        ),
+        "rules_asked": (
+            "an administrator asked what the rules answer to somebody else",
+            lambda e: e.rules_asked(_WHO, {}),
         ),
         "configuration_changed": (
             "root key moved, certificates of the authority renewed",
@@ -514,6 +521,21 @@ def bounds() -> str:
     )
 
 
+def figures() -> str:
+    return table(
+        ("figure", "kind", "labels", "what it tells"),
+        (
+            (
+                f"`{each.name}`",
+                str(each.kind),
+                ", ".join(f"`{label}`" for label in each.labels),
+                each.help,
+            )
+            for each in (*COUNTED.values(), *MEASURED)
+        ),
+    )
+
+
 def _of_rows(rows: Callable[[], Iterator[Row]]) -> str:
     head, *rest = rows()
     return table(head, rest)
@@ -539,6 +561,7 @@ TABLES: Mapping[str, Callable[[], str]] = MappingProxyType(
         "events": events,
         "people-events": people_events,
         "event-bounds": bounds,
+        "figures": figures,
         **{name: partial(_of_rows, rows) for name, rows in dicomweb.TABLES.items()},
     }
 )
@@ -546,6 +569,7 @@ PAGES = (
     REFERENCE / "conformance.md",
     REFERENCE / "dicomweb.md",
     REFERENCE / "audit-events.md",
+    REFERENCE / "metrics.md",
 )
 
 

@@ -19,6 +19,7 @@ class Right(StrEnum):
     VIEW = "view"  # look at images: metadata, frames, rendered (PS3.18 §10.4)
     BREAK_GLASS = "break_glass"  # reach one patient beyond one's scope, for a reason
     REVIEW = "review"  # judge what others did by breaking the glass
+    MONITOR = "monitor"  # read the figures of the running node
 
 
 # What a device may be given. The others are acts of people, whom a certificate in
@@ -27,4 +28,4 @@ DEVICE_RIGHTS = frozenset({Right.ECHO, Right.STORE, Right.FIND, Right.MOVE, Righ
 
 # What a program with a token may be given: a device's, and what it reads unattended.
 # Never what changes who may do what, destroys, or needs a person to answer for it.
-PROGRAM_RIGHTS = DEVICE_RIGHTS | {Right.VIEW, Right.AUDIT}
+PROGRAM_RIGHTS = DEVICE_RIGHTS | {Right.VIEW, Right.AUDIT, Right.MONITOR}

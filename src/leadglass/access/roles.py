@@ -122,6 +122,12 @@ ROLES: Mapping[str, Role] = MappingProxyType(
                 stands_alone=True,
             ),
             Role(
+                name="monitor",
+                title="a program that watches the node; sees figures, and no images",
+                rights=frozenset({Right.MONITOR}),
+                is_for_people=False,
+            ),
+            Role(
                 name="service",
                 title="a program that stores and reads studies",
                 rights=_LOOK | {Right.ECHO, Right.STORE, Right.GET},

@@ -16,6 +16,7 @@ from leadglass.access.networks import Address
 from leadglass.access.rights import DEVICE_RIGHTS, Right
 from leadglass.archive.caller import Caller
 from leadglass.archive.contacts import Contacts
+from leadglass.archive.meters import STRANGERS
 from leadglass.archive.parts import Parts
 from leadglass.archive.strangers import Strangers
 from leadglass.audit.builders import Actor, Association
@@ -68,6 +69,7 @@ class Knocks:
             title: What the peer called itself, if it came so far.
             exactly: Why, for who looks now, when ``reason`` is a word for many.
         """
+        self._parts.meters.count(STRANGERS)
         self.strangers.add(address, title, exactly or reason, datetime.now(UTC))
         key = (str(address), reason)
         with self._lock:

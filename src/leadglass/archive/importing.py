@@ -23,6 +23,7 @@ from leadglass.access.rights import Right
 from leadglass.access.scopes import EVERYTHING
 from leadglass.archive.caller import Caller
 from leadglass.archive.ingest import Announced, Arrival, Ingest
+from leadglass.archive.jobs import Jobs, Work
 from leadglass.archive.reading import SOP_CLASS_UID, SOP_INSTANCE_UID
 from leadglass.archive.seen import Seen
 from leadglass.archive.sources import Fault, File, Source, SourceKind, open_source
@@ -208,7 +209,15 @@ class Importer:
             digest = hmac.digest(self._secret, b"medium " + name, "sha256").hex()[:16]
             medium = Medium(f"{found.kind} {digest}")
             taker = _Taker(self._ingest, caller, self._takes)
-            return _Run(self, taker, seen, medium, found, progress).all()
+            doing = Jobs(parts).doing(Work.IMPORT, caller.subject.name)
+            note = opened.enter_context(doing)
+
+            def told(report: ImportReport) -> None:
+                faults = sum(report.counts[each] for each in _NAMED)
+                note(report.files, report.total or 0, faults)
+                progress(report)
+
+            return _Run(self, taker, seen, medium, found, told).all()
 
     @property
     def file_count_max(self) -> int:

@@ -21,10 +21,12 @@ When the UID is known already, 3 comes before 2: the answer depends on it.
 import logging
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
+from types import MappingProxyType
 from typing import Final
 
 from leadglass.access.rights import Right
@@ -32,6 +34,7 @@ from leadglass.access.scopes import Scope
 from leadglass.archive.caller import Caller
 from leadglass.archive.condemned import KeyGone
 from leadglass.archive.intake import Entry
+from leadglass.archive.meters import INSTANCES, RECEIVED
 from leadglass.archive.parts import Parts
 from leadglass.archive.reading import (
     SERIES_INSTANCE_UID,
@@ -69,6 +72,10 @@ _STUDY_KEYS_REMEMBERED_MAX: Final = 4096
 # The one that is remembered, and the one that stands after an erasure; who erases
 # the same study again in between makes the sender wait.
 _KEYS_TRIED_MAX: Final = 2
+# What is counted of an instance that was added.
+OUTCOMES: Final[Mapping[Kind, str]] = MappingProxyType(
+    {Kind.NEW: "stored", Kind.SAME: "known", Kind.OTHER: "kept aside"}
+)
 
 
 class Mismatch(BadData):
@@ -387,8 +394,11 @@ class Arrival:
         except KeyGone:
             self._keys.forget(taken)
             raise
+        meters = self._parts.meters
+        meters.count(INSTANCES, OUTCOMES[added.kind])
         if added.kind is Kind.OTHER:
             raise Conflict("other bytes are stored under this SOP Instance UID")
+        meters.count(RECEIVED, by=self._length)
         return added
 
     def _enter(self, entry: Entry) -> Added:
@@ -448,6 +458,7 @@ class Arrival:
         if self._is_refused or isinstance(error, Conflict):
             return  # a conflict has its event, in the transaction that kept it aside
         self._is_refused = True
+        self._parts.meters.count(INSTANCES, "refused")
         reason = str(error) if isinstance(error, LeadglassError) else "internal error"
         study = Study(
             uid=self._reader.study_uid or "",

@@ -254,7 +254,8 @@ class LookAround:
         with self.parts.database.read() as connection:
             devices = self.devices.list(connection)
             sessions = self.sessions.standing(connection, now, SESSIONS_SHOWN_MAX)
-            ends = tuple(self._endings(connection, now))
+            days = config.tls.certificate_warning_days
+            ends = tuple(endings(self.authority, self.devices, connection, days, now))
         events = AccountEvents(self.parts.events.node)
         actor = self.parts.actor(caller)
         self.parts.record(events.sessions_read(actor, len(sessions)))
@@ -282,17 +283,24 @@ class LookAround:
             mail_waiting=self.notices.count_waiting() if server else 0,
         )
 
-    def _endings(self, connection: Connection, now: datetime) -> Iterator[Ending]:
-        days = self.config.tls.certificate_warning_days
-        soon = {each.what: each for each in needing_hands(self.authority, days)}
-        for each in self.authority.expiring(_EVER_DAYS):
-            is_soon = each.what in soon or each.not_after <= now
-            remedy = each.remedy if each.what in soon else ""
-            yield Ending(each.what, False, each.not_after, is_soon, remedy)
-        for device in self.devices.expiring(connection, days, now):
-            yield Ending(
-                device.name, True, device.not_after, True, remedy_of_device(device)
-            )
+
+def endings(
+    authority: Authority,
+    devices: Devices,
+    connection: Connection,
+    days: int,
+    now: datetime,
+) -> Iterator[Ending]:
+    """Yield when the authority's things end, and the devices that do within days."""
+    soon = {each.what: each for each in needing_hands(authority, days)}
+    for each in authority.expiring(_EVER_DAYS):
+        is_soon = each.what in soon or each.not_after <= now
+        remedy = each.remedy if each.what in soon else ""
+        yield Ending(each.what, False, each.not_after, is_soon, remedy)
+    for device in devices.expiring(connection, days, now):
+        yield Ending(
+            device.name, True, device.not_after, True, remedy_of_device(device)
+        )
 
 
 def needing_hands(authority: Authority, days: int) -> Iterator[Expiry]:

@@ -9,6 +9,7 @@ from leadglass.access.rights import Right
 from leadglass.access.scopes import Scope
 from leadglass.archive.caller import Caller, Gate
 from leadglass.archive.intake import Intake
+from leadglass.archive.meters import Meters
 from leadglass.audit.builders import Actor, Events
 from leadglass.audit.events import Event
 from leadglass.audit.log import AuditLog
@@ -59,6 +60,7 @@ class Parts:
     gate: Gate
     room: Room
     limits: Limits
+    meters: Meters = field(default_factory=Meters)
     intake: Intake = field(init=False)
 
     def __post_init__(self) -> None:

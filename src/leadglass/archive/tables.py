@@ -71,3 +71,35 @@ contact = Table(
     Column("ae_title", Text, nullable=False),
     Column("channel", Text, nullable=False),
 )
+
+# Long work, whichever process does it; the oldest rows go.
+job = Table(
+    "job",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("began_us", BigInteger, nullable=False),
+    # When its process last said how far it is.
+    Column("noted_us", BigInteger, nullable=False),
+    Column("ended_us", BigInteger),  # NULL while it runs, or if it was cut off
+    Column("done", BigInteger, nullable=False),
+    Column("total", BigInteger, nullable=False),  # 0: not known
+    Column("faults", BigInteger, nullable=False),
+    Column("why", Text, nullable=False),  # it ended early; else empty
+)
+
+# How far each receiver of audit records is: one row for each that the settings name.
+forwarded = Table(
+    "audit_forwarded",
+    metadata,
+    Column("receiver", Text, primary_key=True),
+    # The records below these numbers need not be sent again; were handed over.
+    Column("certain", BigInteger, nullable=False),
+    Column("sent", BigInteger, nullable=False),
+    # What was wrong last; empty while it works.
+    Column("error", Text, nullable=False),
+    Column("error_us", BigInteger),
+    # What the certificates are known by.
+    Column("trust", Text, nullable=False),
+)

@@ -12,6 +12,7 @@ from leadglass.access.rights import Right
 from leadglass.access.scopes import EVERYTHING
 from leadglass.archive.caller import Caller
 from leadglass.archive.fetch import report_damage
+from leadglass.archive.jobs import Jobs, Work
 from leadglass.archive.parts import Parts
 from leadglass.archive.studies import studies_of
 from leadglass.audit.builders import Result
@@ -63,22 +64,58 @@ class Verify:
     """The use case."""
 
     def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+        self.parts = parts
 
     def __call__(
-        self, caller: Caller, progress: Callable[[Verified], None] = lambda _: None
+        self,
+        caller: Caller,
+        progress: Callable[[Verified], None] = lambda _: None,
+        *,
+        alone: bool = False,
     ) -> Verified:
         """Read and judge everything.
 
+        Args:
+            caller: Who has it done.
+            progress: Hears how far it is; what it raises ends the verification.
+            alone: Only if no other verification is done.
+
         Raises:
             Refused: ``caller`` may not.
-            Unavailable: Vault or database cannot answer; nothing is concluded.
+            Unavailable: Vault or database cannot answer, or it is not alone;
+                nothing is concluded.
         """
-        parts = self._parts
+        parts = self.parts
         parts.require(caller, Right.ADMINISTER, "verify")
         actor = parts.actor(caller)
         parts.record(parts.events.local_service(actor, "verify"))
-        found = Verified()
+        jobs = Jobs(parts).doing(Work.VERIFY, caller.subject.name, alone=alone)
+        try:
+            with jobs as note:
+
+                def told(found: Verified) -> None:
+                    note(found.instances, found.total, found.damaged)
+                    progress(found)
+
+                found = self._look(caller, told)
+        except BaseException:
+            cut = Result(Outcome.MINOR_FAILURE, "ended early: nothing is concluded")
+            parts.try_to_record(parts.events.local_service(actor, "verify", cut))
+            raise
+        counts = {
+            "instances": found.instances,
+            "damaged": found.damaged,
+            "orphans": found.orphans,
+        }
+        outcome = Outcome.SERIOUS_FAILURE if found.damaged else Outcome.SUCCESS
+        parts.record(
+            parts.events.local_service(actor, "verify", Result(outcome, counts=counts))
+        )
+        return found
+
+    def _look(self, caller: Caller, progress: Callable[[Verified], None]) -> Verified:
+        """Read and judge; say how far it is."""
+        parts, found = self.parts, Verified()
         self._judge_database(caller, found)
         with parts.database.read() as connection:
             totals = parts.index.totals(connection)
@@ -92,29 +129,18 @@ class Verify:
             with parts.database.read() as connection:
                 known = parts.index.known_blobs(connection, part)
             found.orphans += len(part) - len(known)
-        counts = {
-            "instances": found.instances,
-            "damaged": found.damaged,
-            "orphans": found.orphans,
-        }
-        outcome = Outcome.SERIOUS_FAILURE if found.damaged else Outcome.SUCCESS
-        parts.record(
-            parts.events.local_service(actor, "verify", Result(outcome, counts=counts))
-        )
         return found
 
     def _judge_database(self, caller: Caller, found: Verified) -> None:
         """Look at the seal of every page; a row on one that fails cannot be read."""
         try:
-            self._parts.database.verify()
+            self.parts.database.verify()
         except Damaged as error:
             found.damaged += 1
             found.damages.append(Damage(_DATABASE, str(error)))
             facts = {"file": _DATABASE, "how": f"verify: {error}"}
-            actor = self._parts.actor(caller)
-            self._parts.try_to_record(
-                self._parts.events.damage_found(actor, None, facts)
-            )
+            actor = self.parts.actor(caller)
+            self.parts.try_to_record(self.parts.events.damage_found(actor, None, facts))
 
     def _judge(
         self, caller: Caller, location: InstanceLocation, found: Verified
@@ -135,17 +161,17 @@ class Verify:
         found.damaged += 1
         if len(found.damages) < _NAMED_MAX:
             found.damages.append(Damage(location.blob, what))
-        with self._parts.database.read() as connection:
+        with self.parts.database.read() as connection:
             studies = studies_of(
-                self._parts.index, connection, (location.study_uid,), (EVERYTHING,)
+                self.parts.index, connection, (location.study_uid,), (EVERYTHING,)
             )
         study = studies.get(location.study_uid)
-        report_damage(self._parts, caller, study, location, f"verify: {what}")
+        report_damage(self.parts, caller, study, location, f"verify: {what}")
 
     def _fault(self, location: InstanceLocation) -> str | None:
         """Return what is wrong with one blob; raises what the vault raises."""
         digest = sha256()
-        with self._parts.blobs.reader(BlobName(location.blob)) as reader:
+        with self.parts.blobs.reader(BlobName(location.blob)) as reader:
             if reader.size != location.blob_bytes:
                 return "of another length than was stored"
             for _ in reader.chunks(0, location.data_set_offset):
@@ -159,8 +185,8 @@ class Verify:
         return None
 
     def _is_gone(self, location: InstanceLocation) -> bool:
-        with self._parts.database.read() as connection:
-            known = self._parts.index.known_blobs(connection, (location.blob,))
+        with self.parts.database.read() as connection:
+            known = self.parts.index.known_blobs(connection, (location.blob,))
         return not known
 
 

@@ -196,6 +196,16 @@ prepared = Table(
     Column("body", LargeBinary, nullable=False),
 )
 
+# What came on each day and is still there; triggers of the database keep it.
+growth = Table(
+    "growth",
+    metadata,
+    Column("day", Text, primary_key=True),  # YYYY-MM-DD, UTC
+    Column("studies", BigInteger, nullable=False),
+    Column("instances", BigInteger, nullable=False),
+    Column("blob_bytes", BigInteger, nullable=False),
+)
+
 # One value each of what has several. ``owner`` says which table ``owner_id`` is of.
 # The values of one item of a sequence share ``item``, since a sequence matches
 # when one of its items matches all keys (PS3.4 C.2.2.2.6). An attribute outside of

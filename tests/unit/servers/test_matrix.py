@@ -300,6 +300,7 @@ def test_only_what_tells_nothing_is_without_a_right(site: Node) -> None:
     }
     assert unguarded == {
         ("/health", Door.PUBLIC),
+        ("/ready", Door.PUBLIC),
         *((template, Door.PUBLIC) for template in PAGES),
         ("/api/login", Door.PUBLIC),
         ("/api/login/code", Door.PUBLIC),

@@ -19,6 +19,7 @@ from leadglass.archive.echo import Echo
 from leadglass.archive.fetch import Fetch
 from leadglass.archive.find import Find
 from leadglass.archive.ingest import Ingest
+from leadglass.archive.meters import ASSOCIATIONS, Meters
 from leadglass.audit.builders import Association as Said
 from leadglass.config import Dimse
 from leadglass.dicom.sop_classes import (
@@ -125,6 +126,7 @@ class DimseServer:
         transcoder: For receivers that take only uncompressed images.
         tls: Returns the context of the TLS listener now; it changes with the CRL.
         private_roots: Beginnings of UIDs of private storage SOP classes.
+        meters: Count what is asked.
     """
 
     def __init__(  # noqa: PLR0913  # collaborators, each named
@@ -137,8 +139,10 @@ class DimseServer:
         transcoder: Transcoder,
         tls: Callable[[], ssl.SSLContext],
         private_roots: tuple[str, ...],
+        meters: Meters | None = None,
     ) -> None:
         self._settings = settings
+        self._meters = meters or Meters()
         self._doorkeeper = doorkeeper
         self._tls = tls
         self._private_roots = private_roots
@@ -270,8 +274,11 @@ class DimseServer:
                 connection, visitor, certificate, channel, event.request
             )
             if admitted is None:
+                self._meters.count(ASSOCIATIONS, "refused")
                 return
             with self._place(admitted.device.name) as has_place:
+                is_accepted = "accepted" if has_place else "put off"
+                self._meters.count(ASSOCIATIONS, is_accepted)
                 if has_place:
                     self._converse(connection, admitted, event.request)
                 else:
@@ -347,7 +354,9 @@ class DimseServer:
             each.sop_class: each.application_information
             for each in accept.user.extended
         }
-        Session(connection, admitted.caller, self._services, extended).run()
+        Session(
+            connection, admitted.caller, self._services, extended, self._meters
+        ).run()
 
 
 def _reject_for_now(connection: Connection) -> None:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Final, Protocol
 
 from leadglass.archive.caller import Caller
+from leadglass.archive.meters import OPERATIONS, Meters
 from leadglass.dicom.sop_classes import FIND, GET, MOVE, VERIFICATION
 from leadglass.dicom.uids import UID
 from leadglass.errors import Damaged, LeadglassError, PeerError, Unavailable
@@ -37,6 +38,18 @@ KINDS: Final[Mapping[UID, type[Message]]] = MappingProxyType(
         **dict.fromkeys(FIND, CFindRQ),
         **dict.fromkeys(MOVE, CMoveRQ),
         **dict.fromkeys(GET, CGetRQ),
+    }
+)
+
+
+# What operations are called.
+NAMES: Final[Mapping[type[Message], str]] = MappingProxyType(
+    {
+        CEchoRQ: "C-ECHO",
+        CStoreRQ: "C-STORE",
+        CFindRQ: "C-FIND",
+        CMoveRQ: "C-MOVE",
+        CGetRQ: "C-GET",
     }
 )
 
@@ -84,8 +97,10 @@ class Session:
         caller: Caller,
         services: Mapping[type[Message], Service],
         extended: Mapping[UID, bytes],
+        meters: Meters | None = None,
     ) -> None:
         self.caller = caller
+        self._meters = meters or Meters()
         self.connection = connection
         self._services = services
         self._extended = extended
@@ -114,6 +129,7 @@ class Session:
         request = command.message
         service = self._services.get(type(request))
         if service is not None and context.is_scp and _fits(request, context):
+            self._meters.count(OPERATIONS, NAMES[type(request)])
             service(self, context, request)
         elif isinstance(request, OtherRQ):
             if request.has_data_set:

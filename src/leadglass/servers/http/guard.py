@@ -20,6 +20,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from leadglass.access.networks import Address, plain
 from leadglass.access.rights import Right
 from leadglass.archive.caller import Caller
+from leadglass.archive.meters import Meters
 from leadglass.errors import LeadglassError, Refused
 from leadglass.servers.http.answers import Answer, Problem, problem_of
 from leadglass.servers.http.authentication import (
@@ -72,6 +73,8 @@ DEFAULT_HEADERS: Final[Mapping[str, str]] = MappingProxyType(
         "cache-control": "no-store",
     }
 )
+# What is counted by its name.
+_METHODS: Final = frozenset(HTTPMethod)
 # Where people begin who have not logged in.
 LOGIN: Final = "/login"
 # Where a provider that proves people sends their browsers back to.
@@ -105,6 +108,7 @@ class Guard:
         origins: By which names clients know us: ``https://pacs.example:8443``.
         limits: All of them.
         stranger: Hears of who proves nothing; must not wait.
+        meters: Count what is asked.
         clock: Seconds that only go forward.
 
     Raises:
@@ -120,8 +124,10 @@ class Guard:
         origins: Iterable[str],
         limits: HttpLimits,
         stranger: Stranger = unheard,
+        meters: Meters | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._meters = meters or Meters()
         self.routes = Routes(routes)
         self._authenticators = authenticators
         self._doorman = doorman
@@ -165,7 +171,16 @@ class Guard:
         except Exception as error:  # noqa: BLE001  # the last place where one is caught
             self._fail(error, exchange, request_id)
         finally:
-            log.write(self._clock() - began_s)
+            took_s = self._clock() - began_s
+            log.write(took_s)
+            method = exchange.request.method
+            self._meters.request(
+                method if method in _METHODS else "-",
+                log.template,
+                exchange.status,
+                exchange.sent_bytes,
+                took_s,
+            )
 
     def _send(self, exchange: Exchange, answer: Answer, request_id: str) -> None:
         """Send an answer; one in pieces waits for its turn."""

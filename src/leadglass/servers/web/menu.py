@@ -27,6 +27,8 @@ MENU: Final[tuple[Entry, ...]] = (
     Entry("/doors", "Doors", Right.ADMINISTER),
     Entry("/devices", "Devices", Right.ADMINISTER),
     Entry("/people", "People", Right.ADMINISTER),
+    Entry("/rules", "Rules", Right.ADMINISTER),
+    Entry("/system", "System", Right.ADMINISTER),
     Entry("/audit", "Audit", Right.AUDIT),
     Entry("/access", "Who saw a patient", Right.AUDIT),
     Entry("/reviews", "Broken glass", Right.REVIEW),
