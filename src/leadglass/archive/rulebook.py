@@ -9,12 +9,22 @@ An expectation of the rule file must hold. Who decides that it does not matters:
   withheld from the one it is about. What is allowed too much is not allowed; everybody
   else goes on working. What is allowed too little, a user was disabled or a token
   ended, shuts out nobody more. ``leadglass check`` tells both.
+
+A file that is put in place by the node itself (`RuleBook.put`) is checked, recorded,
+written beside the old one, synced, renamed over it, and the folder synced; then it is
+in force. Whenever the node is killed, one of the two files stands, whole: before the
+rename the old one (the record tells of a change that did not come about, and what was
+written beside is removed by the next `put`), after it the new one, which the next start
+reads. No rules are in force that are not on the record. Somebody who edits the file by
+hand in the very moment between the comparison and the rename loses that edit; the
+digest that the record keeps of the old file tells.
 """
 
 import hashlib
 import logging
+import stat
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +36,7 @@ from leadglass.access.rulefile import RuleFile
 from leadglass.archive.people import PeopleRules
 from leadglass.errors import Misconfigured
 from leadglass.identity.devices import Devices
+from leadglass.identity.files import PRIVATE_MODE, disk_errors, write_whole
 
 _LOG = logging.getLogger(__name__)
 
@@ -33,6 +44,18 @@ _LOG = logging.getLogger(__name__)
 RULE_FILE_BYTES_MAX: Final = 4 * 1024 * 1024
 
 _NOTHING: Final = RuleFile.parse("")
+
+
+def digest_of(text: str) -> str:
+    """Return SHA-256 of a rule file, hex; one that is not there is empty."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Outdated(Misconfigured):
+    """The rule file is not the one that was seen."""
+
+    def __init__(self) -> None:
+        super().__init__("the rule file was changed meanwhile; look at it again")
 
 
 class RuleBook:
@@ -114,7 +137,7 @@ class RuleBook:
     @property
     def digest(self) -> str:
         """SHA-256 of the rule file as it stands, hex, for the record."""
-        return hashlib.sha256(self._text.encode()).hexdigest()
+        return digest_of(self._text)
 
     @property
     def file(self) -> RuleFile:
@@ -137,6 +160,61 @@ class RuleBook:
             Misconfigured: It cannot be read.
         """
         return self._read()
+
+    def parsed(self, text: str) -> RuleFile:
+        """Read what would be the rule file.
+
+        Raises:
+            Misconfigured: All that is wrong with it, but for expectations.
+        """
+        return self._parsed(text)
+
+    def put(
+        self, text: str, digest: str, record: Callable[[Mapping[str, str]], None]
+    ) -> bool:
+        """Put another rule file in the place of the one that somebody has seen.
+
+        Args:
+            text: The new one.
+            digest: ``digest_of`` the one that was seen.
+            record: Puts the change on the record, before it is made.
+
+        Returns:
+            Whether it is another one at all; else nothing is recorded or written.
+
+        Raises:
+            Outdated: The file on the disk is not the one that was seen.
+            Misconfigured: The text has problems, an expectation would not hold, or
+                the file is a link; the old one stands.
+            Unavailable: It cannot be recorded or written; the old one stands, unless
+                the disk failed after the rename.
+        """
+        with self._lock:
+            old = self._read()
+            if digest_of(old) != digest:
+                raise Outdated
+            file = self._checked(text)
+            if text == old == self._text:
+                return False
+            if self._path.is_symlink():
+                raise Misconfigured(
+                    f"rules: {self._path.name} is a link; change what it leads to"
+                )
+            with disk_errors(self._path.name):
+                mode = self._mode()
+                for left in self._path.parent.glob(f".{self._path.name}.*"):
+                    left.unlink(missing_ok=True)  # of a node that was killed in here
+            facts = {"sha256": digest_of(text), "sha256_before": digest_of(old)}
+            record(facts | {"file": self._path.name})
+            write_whole(self._path, text.encode(), mode=mode)
+            self._stamp, self._text, self._file = self._look(), text, file
+            return True
+
+    def _mode(self) -> int:
+        try:
+            return stat.S_IMODE(self._path.stat().st_mode)
+        except FileNotFoundError:
+            return PRIVATE_MODE
 
     def reload_if_changed(self) -> bool:
         """Take over a changed rule file; one with problems changes nothing.

@@ -809,6 +809,14 @@ class Events:
             _alert_object(self.node.name, "rules changed", facts),
         )
 
+    def rules_asked(self, actor: Actor, facts: Mapping[str, str]) -> Event:
+        """Somebody asked what the rules answer to another: 110132 (§A.5.3.12)."""
+        return self._alert(
+            EventType.USE_OF_RESTRICTED_FUNCTION,
+            actor,
+            _alert_object(self.node.name, "rules asked", facts),
+        )
+
     def configuration_changed(self, actor: Actor, facts: Mapping[str, str]) -> Event:
         """Settings changed: Security Configuration (110129)."""
         return self._alert(

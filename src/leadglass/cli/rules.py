@@ -1,29 +1,20 @@
 """``leadglass rules``: what the rules, those of everybody registered too, answer."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from leadglass.access.policy import Decision, Expectation, Request, Rule, decide
+from leadglass.access.policy import Expectation
 from leadglass.access.rulefile import TEXT_CHARACTERS_MAX, RuleFile
 from leadglass.app import Node
+from leadglass.archive.ruledesk import Tried, try_all
 from leadglass.cli.answers import Answer, Table
 from leadglass.cli.session import Session
 from leadglass.errors import Misconfigured
 
 _BYTES_MAX: Final = 4 * TEXT_CHARACTERS_MAX  # UTF-8
-
-
-@dataclass(frozen=True, slots=True)
-class Tried:
-    """An expectation, and what the rules answered."""
-
-    expectation: Expectation
-    decision: Decision
-    holds: bool
 
 
 def test(session: Session) -> Answer:
@@ -39,21 +30,6 @@ def test(session: Session) -> Answer:
             *node.people.all(),
         )
     return answer(try_all(rules, file.expectations, datetime.now(UTC)), len(rules))
-
-
-def try_all(
-    rules: Iterable[Rule], expectations: Iterable[Expectation], now: datetime
-) -> tuple[Tried, ...]:
-    """Put expectations to rules."""
-    rules = tuple(rules)
-    return tuple(
-        Tried(
-            each,
-            decide(rules, Request(each.subject, each.right, each.address, now)),
-            each.holds(rules, now),
-        )
-        for each in expectations
-    )
 
 
 def answer(tried: tuple[Tried, ...], rules: int) -> Answer:

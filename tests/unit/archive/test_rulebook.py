@@ -1,6 +1,9 @@
 """The rules that stand: good files are taken over, bad ones change nothing."""
 
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -12,8 +15,8 @@ from leadglass.access.policy import Kind, Subject
 from leadglass.access.rights import Right
 from leadglass.archive import rulebook as rulebook_module
 from leadglass.archive.parts import Parts
-from leadglass.archive.rulebook import RuleBook
-from leadglass.errors import Misconfigured
+from leadglass.archive.rulebook import Outdated, RuleBook, digest_of
+from leadglass.errors import Misconfigured, Unavailable
 from leadglass.identity.device import PlaintextRequest
 from leadglass.identity.devices import Devices, parse_device
 
@@ -220,3 +223,77 @@ def test_a_file_without_end(
     path.write_text("#" * 101)
     with pytest.raises(Misconfigured, match="too large"):
         open_book()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from leadglass.access.policy import Kind, Subject
+from leadglass.archive.rulebook import RuleBook, digest_of
+
+class Nobody:
+    rules = {}
+    def register(self):
+        return self
+
+def killed(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+path, text = Path(sys.argv[1]), sys.argv[2]
+book = RuleBook(path, Nobody(), Subject(Kind.OPERATOR, "root"))
+Path.replace = killed
+book.put(text, digest_of(path.read_text()), lambda facts: None)
+"""
+
+
+def test_a_node_that_is_killed_before_the_rename_loses_nothing(
+    devices: Devices, tmp_path: Path
+) -> None:
+    path = tmp_path / "rules.toml"
+    path.write_text(ARCHIVIST, "utf-8")
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(path), READER], timeout=60, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert path.read_text("utf-8") == ARCHIVIST
+    left = list(tmp_path.glob(".rules.toml.*"))
+    assert [each.read_text("utf-8") for each in left] == [READER]
+    # The next one opens with the old rules, and cleans up when it writes.
+    book = RuleBook(path, devices, OPERATOR)
+    assert book.put(READER, digest_of(ARCHIVIST), lambda _: None)
+    assert path.read_text("utf-8") == READER
+    assert list(tmp_path.glob(".rules.toml.*")) == []
+
+
+def test_nothing_is_written_that_is_not_on_the_record(
+    devices: Devices, tmp_path: Path
+) -> None:
+    path = tmp_path / "rules.toml"
+    path.write_text(ARCHIVIST, "utf-8")
+    book = RuleBook(path, devices, OPERATOR)
+
+    def fails(_: object) -> None:
+        raise Unavailable("the record is full")
+
+    with pytest.raises(Unavailable):
+        book.put(READER, digest_of(ARCHIVIST), fails)
+    assert path.read_text("utf-8") == ARCHIVIST
+    assert book.digest == digest_of(ARCHIVIST)
+
+
+def test_a_text_is_put_in_the_place_of_what_was_seen_only(
+    devices: Devices, tmp_path: Path
+) -> None:
+    path = tmp_path / "rules.toml"
+    book, facts = RuleBook(path, devices, OPERATOR), []  # type: ignore[var-annotated]
+    assert book.put(ARCHIVIST, digest_of(""), facts.append)
+    assert [each["sha256_before"] for each in facts] == [digest_of("")]
+    assert not book.put(ARCHIVIST, digest_of(ARCHIVIST), facts.append)
+    path.write_text(READER, "utf-8")
+    for seen in ("", ARCHIVIST):
+        with pytest.raises(Outdated):
+            book.put(ARCHIVIST, digest_of(seen), facts.append)
+    with pytest.raises(Misconfigured):
+        book.put(BROKEN, digest_of(READER), facts.append)
+    assert path.read_text("utf-8") == READER
+    assert len(facts) == 1

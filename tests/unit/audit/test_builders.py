@@ -82,6 +82,7 @@ CODES = [
     (EVENTS.device_renewed(OPERATOR, CHANGE), "110113", "E", ("110137",)),
     (EVENTS.device_revoked(OPERATOR, CHANGE), "110113", "E", ("110137", "110136")),
     (EVENTS.rules_changed(OPERATOR, FACTS), "110113", "E", ("110136",)),
+    (EVENTS.rules_asked(OPERATOR, FACTS), "110113", "E", ("110132",)),
     (EVENTS.configuration_changed(OPERATOR, FACTS), "110113", "E", ("110129",)),
     (EVENTS.key_rotated(OPERATOR, "master", FACTS), "110113", "E", ("110129",)),
     (EVENTS.audit_restarted(OPERATOR, "restored"), "110113", "E", ("110134",)),
