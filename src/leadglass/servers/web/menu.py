@@ -28,7 +28,6 @@ MENU: Final[tuple[Entry, ...]] = (
     Entry("/devices", "Devices", Right.ADMINISTER),
     Entry("/people", "People", Right.ADMINISTER),
     Entry("/rules", "Rules", Right.ADMINISTER),
-    Entry("/rules", "Rules", Right.ADMINISTER),
     Entry("/system", "System", Right.ADMINISTER),
     Entry("/audit", "Audit", Right.AUDIT),
     Entry("/access", "Who saw a patient", Right.AUDIT),
