@@ -72,7 +72,6 @@ from leadglass.archive.recovery import Recovered, recover
 from leadglass.archive.register import Registrar
 from leadglass.archive.rulebook import RuleBook
 from leadglass.archive.ruledesk import RuleDesk
-from leadglass.archive.ruledesk import RuleDesk
 from leadglass.archive.signon import Claims, SignOn
 from leadglass.archive.trail import Trail
 from leadglass.archive.verify import Verify
@@ -148,7 +147,6 @@ from leadglass.servers.web.files import Files
 from leadglass.servers.web.pages import Pages
 from leadglass.servers.web.people import PeopleRoutes
 from leadglass.servers.web.reviews import ReviewRoutes
-from leadglass.servers.web.rules import RuleRoutes
 from leadglass.servers.web.rules import RuleRoutes
 from leadglass.servers.web.start import StartRoutes
 from leadglass.servers.web.studies import StudyRoutes
@@ -890,7 +888,6 @@ def web_routes(
         *PeopleRoutes(
             web, node.accounts, Previews(node.accounts, node.rulebook)
         ).routes(),
-        *RuleRoutes(web, RuleDesk(node.accounts, node.rulebook), visits).routes(),
         *RuleRoutes(web, RuleDesk(node.accounts, node.rulebook), visits).routes(),
         *AuditRoutes(web, node.trail, node.log_checks).routes(),
         *MonitoringRoutes(node.condition).routes(),
