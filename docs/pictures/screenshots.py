@@ -37,6 +37,11 @@ SHOTS = {
     "system": ("administrator", "/system", "main h1"),
     "audit": ("privacy", "/audit", "main h1"),
 }
+DEVICES = {
+    "CT1": ("echo", "store"),
+    "MR1": ("echo", "store"),
+    "READING1": ("echo", "find", "get"),
+}
 # Until a picture is drawn, a thumbnail has come, a chart stands.
 SETTLED = "networkidle"
 
@@ -77,6 +82,8 @@ def main() -> None:
         phantoms.write(folder)
         node = made(home, https__listen="127.0.0.1:0")
         imported(folder, home)
+        for name, rights in DEVICES.items():
+            node.enrol(name, networks=("10.4.0.0/24",), may=rights)
         with node.open() as opened:
             sessions = {
                 role: session_of(opened, f"a-{role}", role)

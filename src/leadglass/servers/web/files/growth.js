@@ -19,14 +19,17 @@ if (box && rows.length) {
   const days = rows.map((row) => Date.parse(`${row.querySelector('th').textContent}T12:00:00Z`) / 1000);
   const bytes = rows.map((row) => Number(row.dataset.bytes));
   const axis = { stroke: colour('--quiet'), grid: { stroke: colour('--line'), width: 0.5 }, ticks: { show: false } };
-  const half = 86400 / 2;
+  const day = 86400;
+  // A few days are not drawn as wide as a year.
+  const from = Math.min(days[0], days.at(-1) - 29 * day) - day / 2;
+  const to = days.at(-1) + day / 2;
   const chart = new window.uPlot({
     width: box.clientWidth,
     height: box.clientHeight,
     cursor: { show: false },
     legend: { show: false },
     scales: {
-      x: { range: (_self, low, high) => [low - half, high + half] },
+      x: { range: () => [from, to] },
       y: { range: (_self, low, high) => [Math.min(low, 0), Math.max(high, 1)] },
     },
     axes: [axis, { ...axis, size: 80, values: (_self, ticks) => ticks.map(size) }],
