@@ -184,6 +184,14 @@ def _server_or_none(text: str) -> str | None:
     return None
 
 
+def _receivers(texts: Sequence[str]) -> str | None:
+    if any(not text or _server_or_none(text) for text in texts):
+        return 'write HOST:PORT, as "siem.hospital.example:6514"'
+    if len(set(texts)) != len(texts):
+        return "a receiver stands in it twice"
+    return None if len(texts) <= 8 else "name at most 8 receivers"
+
+
 def _mail_addresses(texts: Sequence[str]) -> str | None:
     # RFC 5321 §4.1.2 without quoted local parts: nothing that could end a header.
     for text in texts:
@@ -853,6 +861,51 @@ class Notices:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Syslog:
+    """Audit records to receivers of syslog, over verified TLS (RFC 5425)."""
+
+    receivers: tuple[str, ...] = _setting(
+        (),
+        "Where audit records are sent, each by the name in its certificate and its "
+        'port, as "siem.hospital.example:6514". Each gets every record, from the '
+        "first. Empty: nowhere.",
+        check=_receivers,
+    )
+    ca_file: str = _setting(
+        "",
+        "The certificates (PEM) that those of the receivers are verified against. "
+        "Empty: those that this system trusts.",
+        check=_absolute_path,
+    )
+    certificate_file: str = _setting(
+        "",
+        "The certificate (PEM) that the node shows to receivers, with its chain. "
+        "Empty: it shows none.",
+        check=_absolute_path,
+    )
+    key_file: str = _setting(
+        "",
+        "The key (PEM) of that certificate, readable by its owner alone and outside "
+        "the data folder.",
+        check=_absolute_path,
+    )
+    response_timeout_s: float = _setting(
+        20.0,
+        "How long a receiver may take to let the node in, to take something, or to end "
+        "a connection.",
+        low=0.5,
+        high=300,
+    )
+    settle_s: float = _setting(
+        60.0,
+        "How long a receiver may take to store what it has read. Records that it had "
+        "for a shorter time when something broke are sent again.",
+        low=1,
+        high=3600,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Oidc:
     """Single sign-on: people whom an OpenID Connect provider proves."""
 
@@ -1048,6 +1101,7 @@ SECTIONS: Mapping[str, type] = MappingProxyType(
         "media": Media,
         "jobs": Jobs,
         "notices": Notices,
+        "syslog": Syslog,
         "oidc": Oidc,
         "ldap": Ldap,
         "log": Log,
@@ -1221,6 +1275,7 @@ class Config:
     media: Media = field(default_factory=Media)
     jobs: Jobs = field(default_factory=Jobs)
     notices: Notices = field(default_factory=Notices)
+    syslog: Syslog = field(default_factory=Syslog)
     oidc: Oidc = field(default_factory=Oidc)
     ldap: Ldap = field(default_factory=Ldap)
     log: Log = field(default_factory=Log)
@@ -1317,6 +1372,7 @@ class Config:
                     "along; move it out"
                 )
         yield from self._contradictions_of_notices()
+        yield from self._contradictions_of_syslog()
         yield from self._contradictions_of_oidc()
         yield from self._contradictions_of_ldap()
 
@@ -1336,6 +1392,17 @@ class Config:
             yield (
                 "notices.password_file: inside the data folder, where every backup "
                 "takes it along; move it out"
+            )
+
+    def _contradictions_of_syslog(self) -> Iterator[str]:
+        """Yield what is wrong between settings of syslog."""
+        if bool(self.syslog.certificate_file) != bool(self.syslog.key_file):
+            yield "syslog.key_file: certificate and key go together; name both"
+        path = self.syslog_key_file
+        if path is not None and _is_inside(path, self.home):
+            yield (
+                "syslog.key_file: inside the data folder, where every backup takes it "
+                "along; move it out"
             )
 
     def _contradictions_of_oidc(self) -> Iterator[str]:
@@ -1487,6 +1554,30 @@ class Config:
     def mail_ca_file(self) -> Path | None:
         """Whom to trust for the mail server; None: whom this system trusts."""
         return Path(self.notices.ca_file) if self.notices.ca_file else None
+
+    @property
+    def syslog_receivers(self) -> tuple[tuple[str, str, int], ...]:
+        """Each receiver of audit records as it is named, its host and its port."""
+        parts = ((name, *name.rpartition(":")) for name in self.syslog.receivers)
+        return tuple(
+            (name, host.strip("[]"), int(port)) for name, host, _, port in parts
+        )
+
+    @property
+    def syslog_ca_file(self) -> Path | None:
+        """Whom to trust for receivers; None: whom this system trusts."""
+        return Path(self.syslog.ca_file) if self.syslog.ca_file else None
+
+    @property
+    def syslog_certificate_file(self) -> Path | None:
+        """What the node shows to receivers; None: nothing."""
+        path = self.syslog.certificate_file
+        return Path(path) if path else None
+
+    @property
+    def syslog_key_file(self) -> Path | None:
+        """The key of what the node shows to receivers; None: it shows nothing."""
+        return Path(self.syslog.key_file) if self.syslog.key_file else None
 
     @property
     def oidc_secret_file(self) -> Path | None:

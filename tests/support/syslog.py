@@ -47,6 +47,14 @@ def split(stream: bytes) -> Iterator[bytes]:
         stream = stream[int(count) :]
 
 
+def until(is_so: Callable[[], object]) -> None:
+    """Wait for something that a thread does."""
+    ends_at = time.monotonic() + START_TIMEOUT_S
+    while not is_so():
+        assert time.monotonic() < ends_at
+        time.sleep(0.01)
+
+
 def free_port() -> int:
     with socket.create_server((HOST, 0)) as server:
         port: int = server.getsockname()[1]

@@ -351,6 +351,19 @@ class AuditLog:
             raise NotFound("there is no such audit record")
         return record_of(row)
 
+    def following(self, first: int, records_max: int) -> Sequence[Record]:
+        """Return the records from a number on, in their order, in memory.
+
+        Raises:
+            Unavailable: The database cannot answer.
+            Damaged: A row holds what the log never wrote.
+        """
+        n = tables.record.c.n
+        query = RECORDS.where(n >= first).order_by(n).limit(records_max)
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        return [record_of(row) for row in rows]
+
     def list(self, search: Search | None = None) -> Iterator[Record]:
         """Yield the records that fit, in one snapshot, a few in memory at a time.
 

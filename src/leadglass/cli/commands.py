@@ -112,6 +112,7 @@ GROUPS: Final[Mapping[str, str]] = MappingProxyType(
         "studies": "what the archive holds",
         "quarantine": "instances that were kept aside",
         "audit": "the record of everything that happened",
+        "audit forward": "the record on its way to receivers of syslog",
         "keys": "the keys that open this node",
         "authority": "the certificate authority of this node",
     }
@@ -242,6 +243,7 @@ _NODE: Final = (
             "audit_records",
             "open_reviews",
             "unsent_notices",
+            "unsent_audit_records",
             "free_bytes",
             "expiring",
             "weaknesses",
@@ -766,6 +768,13 @@ _AUDIT: Final = (
         help="print the public key that verifies proofs and checkpoints",
         handler="audit:key",
         answer=("origin", "pem", "verifier_key"),
+    ),
+    Command(
+        name="audit forward status",
+        help="show how far each receiver of audit records is",
+        details="A record waits until it need not be sent again, whatever happens.",
+        handler="forwarding:status",
+        answer=("records", "receivers"),
     ),
 )
 

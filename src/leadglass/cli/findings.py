@@ -23,6 +23,8 @@ from leadglass.cli.outside import (
     check_oidc_provider,
     check_oidc_settings,
     check_password_list,
+    check_syslog_files,
+    check_syslog_receivers,
 )
 from leadglass.config import FILE_NAME, Config
 from leadglass.errors import LeadglassError, Misconfigured
@@ -85,6 +87,10 @@ def examine(home: Path, load: Callable[[], Config]) -> Findings:
     if len(found.problems) == known:
         found.attempt("mail server", lambda: check_mail_server(config))
     known = len(found.problems)
+    found.attempt("syslog files", lambda: check_syslog_files(config))
+    if len(found.problems) == known:
+        found.attempt("syslog receivers", lambda: check_syslog_receivers(config))
+    known = len(found.problems)
     found.attempt("single sign-on", lambda: check_oidc_settings(config))
     if len(found.problems) == known:
         found.attempt("OpenID provider", lambda: check_oidc_provider(config))
@@ -124,6 +130,20 @@ def _look_inside(config: Config, found: Findings) -> None:
             )
         found.attempt("certificates", lambda: found.warnings.extend(ending(node)))
         found.attempt("devices", lambda: _look_at_devices(node, found))
+        found.attempt("audit forwarding", lambda: found.warnings.extend(late(node)))
+
+
+def late(node: Node) -> Iterator[str]:
+    """Yield which receivers of audit records are late, with what to do."""
+    now = datetime.now(UTC)
+    for each in node.forwarding.backlog(node.config.syslog.receivers):
+        if each.is_late(now):
+            why = f" ({each.error})" if each.error else ""
+            yield (
+                f"syslog {each.receiver}: {each.waiting} audit records wait, the "
+                f"oldest since {_day(each.waiting_since)}{why}; see to the receiver, "
+                "and that the node serves; nothing is lost"
+            )
 
 
 def ending(node: Node) -> Iterator[str]:

@@ -11,7 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from leadglass.app import directory_of, mail_server_of, provider_of
+from leadglass.app import (
+    directory_of,
+    mail_server_of,
+    provider_of,
+    syslog_receivers_of,
+)
 from leadglass.config import Config
 from leadglass.errors import Misconfigured, Unavailable
 from leadglass.identity.federation.secretfile import SecretFile
@@ -72,6 +77,44 @@ def check_mail_server(config: Config) -> None:
             f"{error}; see to notices.smtp_server, tls, ca_file, user and "
             "password_file; until then no mail leaves, and reviews wait"
         ) from None
+
+
+def check_syslog_files(config: Config) -> None:
+    """Look at the files by which receivers of audit records are reached.
+
+    Raises:
+        Misconfigured: All that is wrong with all of them.
+    """
+    problems: list[str] = []
+    for path, setting, others in (
+        (config.syslog_ca_file, "syslog.ca_file", _OTHERS_WRITE),
+        (config.syslog_certificate_file, "syslog.certificate_file", _OTHERS_WRITE),
+        (config.syslog_key_file, "syslog.key_file", _OTHERS_READ),
+    ):
+        if path is not None:
+            problems += file_problems(path, setting, others)
+    if not problems:
+        for each in syslog_receivers_of(config).values():
+            problems += _problems_of(each.context)
+    _raise(iter(dict.fromkeys(problems)))
+
+
+def check_syslog_receivers(config: Config) -> None:
+    """Connect to each receiver of audit records; it gets none.
+
+    Raises:
+        Misconfigured: All that do not answer, or are not those they should be.
+    """
+    problems = []
+    for name, each in syslog_receivers_of(config).items():
+        try:
+            each.look()
+        except Unavailable as error:
+            problems.append(
+                f"{name}: {error}; see to syslog.receivers, ca_file and "
+                "certificate_file; until then audit records wait, and none is lost"
+            )
+    _raise(iter(problems))
 
 
 def check_oidc_settings(config: Config) -> None:

@@ -35,14 +35,15 @@ def build() -> argparse.ArgumentParser:
     for command in COMMANDS:
         group, _, name = command.name.rpartition(" ")
         if group and group not in groups:
-            groups[group] = _group(subparsers, group)
+            outer = groups.get(group.rpartition(" ")[0], subparsers)
+            groups[group] = _group(outer, group)
         _add_command(groups[group] if group else subparsers, name, command)
     return parser
 
 
 def _group(subparsers: Any, name: str) -> Any:
     parser = subparsers.add_parser(
-        name,
+        name.rpartition(" ")[2],
         help=GROUPS[name],
         description=GROUPS[name],
         allow_abbrev=False,

@@ -5,6 +5,7 @@ from leadglass.app import Node
 from leadglass.archive.catalogue import Catalogue
 from leadglass.cli.answers import Answer, counted, size_text
 from leadglass.cli.findings import ending, free_bytes
+from leadglass.cli.forwarding import lines
 from leadglass.cli.running import where
 from leadglass.cli.session import Session
 from leadglass.identity.devices import Status
@@ -33,6 +34,7 @@ def run(session: Session) -> Answer:
         records = node.audit.size()
         reviews = node.emergencies.count_open()
         unsent = node.notices.count_waiting() if config.mail_server else 0
+        backlog = node.forwarding.backlog(config.syslog.receivers)
         expiring = list(ending(node))
     listen = (facts or {}).get("dimse") or str(config.listen)
     free = free_bytes(session.home)
@@ -52,6 +54,7 @@ def run(session: Session) -> Answer:
         "audit_records": records,
         "open_reviews": reviews,
         "unsent_notices": unsent,
+        "unsent_audit_records": max((each.waiting for each in backlog), default=0),
         "free_bytes": free,
         "expiring": expiring,
         "weaknesses": config.weaknesses(),
@@ -69,6 +72,7 @@ def run(session: Session) -> Answer:
             ),
             f"devices: {active} active, {len(devices) - active} revoked",
             f"audit: {counted(records, 'record')}",
+            *lines(backlog),
             *reviews_text(reviews, unsent),
             *(f"ends soon: {each}" for each in expiring),
             *(f"weakened: {each}" for each in config.weaknesses()),
