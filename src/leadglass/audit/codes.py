@@ -125,7 +125,7 @@ class ObjectRole(IntEnum):
     USER = 6
     SECURITY_RESOURCE = 13
     JOB = 20
-    DATA_REPOSITORY = 23
+    DATA_REPOSITORY = 17
     QUERY = 24
 
 
