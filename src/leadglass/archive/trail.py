@@ -10,6 +10,7 @@ from typing import Final
 from leadglass.access.rights import Right
 from leadglass.archive.caller import Caller
 from leadglass.archive.parts import Parts
+from leadglass.audit.checkpoint import Checkpoint
 from leadglass.audit.evidence.making import Made, Request
 from leadglass.audit.evidence.selection import Selection
 from leadglass.audit.findings import Report
@@ -17,11 +18,13 @@ from leadglass.audit.log import State
 from leadglass.audit.proof import Proof
 from leadglass.audit.search import Portion, Record, Search
 from leadglass.audit.timeline import Bucket
+from leadglass.audit.witness import Offer, WitnessKey
 from leadglass.errors import Misconfigured
 
 # What a door says and hears of the audit log.
 __all__ = [
     "Made",
+    "Offer",
     "Portion",
     "Proof",
     "Record",
@@ -30,6 +33,7 @@ __all__ = [
     "Selection",
     "State",
     "Trail",
+    "WitnessKey",
 ]
 
 # Records that are told of together; some 2 MB.
@@ -184,6 +188,33 @@ class Trail:
         return self.parts.audit.make_evidence(
             place, Request(selection, folder, made_at, actor.name)
         )
+
+    def offer(self, caller: Caller, witness: WitnessKey, old: int | None) -> Offer:
+        """Return the newest checkpoint for a witness to cosign; it names nobody.
+
+        Raises:
+            Refused: ``caller`` may not.
+            NotFound: There is no record yet.
+            Damaged: There are fewer records than the witness has cosigned.
+        """
+        self.parts.require(caller, Right.AUDIT, "audit offer")
+        return self.parts.audit.offer(witness, old)
+
+    def take_cosigned(
+        self, caller: Caller, note: str, witness: WitnessKey
+    ) -> Checkpoint:
+        """Keep a checkpoint that a witness cosigned; that is recorded.
+
+        Raises:
+            Refused: ``caller`` may not.
+            BadData: It is none of this witness.
+            Damaged: It is not one of this log, or a signature is false.
+            Unavailable: It cannot be kept or recorded.
+        """
+        self.parts.require(caller, Right.AUDIT, "audit cosigned")
+        taken = self.parts.audit.take_cosigned(note, witness)
+        self._used(caller, f"cosigned by {witness.name}", taken.size)
+        return taken
 
     def verify(
         self,

@@ -37,6 +37,7 @@ from leadglass.audit.checkpoint import Checkpoint, Signer
 from leadglass.audit.checkpoint_file import CheckpointFile
 from leadglass.audit.checkpoint_thread import CheckpointThread
 from leadglass.audit.clock import Clock, SystemClock
+from leadglass.audit.cosigned_file import CosignedFile, line_of
 from leadglass.audit.events import AuditSource, Event, encode
 from leadglass.audit.evidence.making import Made, Request, Source, make
 from leadglass.audit.evidence.selection import Place, Selection, place_of
@@ -48,6 +49,7 @@ from leadglass.audit.merkle import (
     TILE_WIDTH,
     Frontier,
     TileRoot,
+    consistency_proof,
     inclusion_proof,
     root_of,
 )
@@ -66,6 +68,7 @@ from leadglass.audit.search import (
 )
 from leadglass.audit.timeline import Bucket, count
 from leadglass.audit.verification import Verification
+from leadglass.audit.witness import Offer, WitnessKey
 from leadglass.database.engine import Database, Transaction
 from leadglass.errors import BadData, Damaged, NotFound
 
@@ -157,6 +160,7 @@ class AuditLog:
         self._clock = clock or SystemClock()
         self._source = AuditSource(origin).members()
         self._file = CheckpointFile(checkpoints_folder)
+        self._cosigned = CosignedFile(checkpoints_folder)
         self._known: _Known | None = None
         self._sql: dict[str, str] = {}
         self._writer = CheckpointThread(self._file, self._committed_note)
@@ -212,13 +216,14 @@ class AuditLog:
     def restart(self, event: Event) -> int:
         """Go on from a restored older database, openly; return the number.
 
-        The checkpoint file that contradicts it is set aside, not deleted; ``event``
+        The checkpoint files that contradict it are set aside, not deleted; ``event``
         (``Events.audit_restarted``) says who did so and why.
 
         Raises:
             Unavailable: It is not recorded.
         """
         self._file.supersede()
+        self._cosigned.supersede()
         with self._database.read() as connection:
             note = _head_note(connection)
         self._file.append(note or self._signer.sign(0, EMPTY_ROOT))
@@ -480,9 +485,61 @@ class AuditLog:
         """
         with self._database.read() as connection:
             source = Source(
-                connection, place, self._file.notes(), self._signer, self._public_keys
+                connection=connection,
+                place=place,
+                notes=self._file.notes(),
+                signer=self._signer,
+                public_keys=self._public_keys,
+                cosigned=self._cosigned.notes(),
+                witnesses=self._cosigned.witnesses(),
             )
             return make(source, request)
+
+    def offer(self, witness: WitnessKey, old: int | None = None) -> Offer:
+        """Return the newest checkpoint for a witness to cosign, with its proof.
+
+        Args:
+            witness: Who.
+            old: How many records it has cosigned; None: as many as is known here.
+
+        Raises:
+            NotFound: There is no record yet.
+            Damaged: There are fewer records than it has cosigned.
+        """
+        if old is None:
+            old = self._cosigned.size_of(witness)
+        with self._database.read() as connection:
+            head = connection.execute(_HEAD).one_or_none()
+            if head is None:
+                raise NotFound("the audit log has no record yet")
+            if old > head.size:
+                raise Damaged(
+                    f"audit log: rolled back: a witness has cosigned {old} records, "
+                    f"the database has {head.size}"
+                )
+            path = consistency_proof(old, head.size, StoredNodes(connection))
+        return Offer(old, tuple(path), str(head.note))
+
+    def take_cosigned(self, note: str, witness: WitnessKey) -> Checkpoint:
+        """Keep a checkpoint of this log that a witness cosigned.
+
+        Raises:
+            BadData: It is none, or not cosigned by this witness.
+            Damaged: It is not one of this log, or a signature is false.
+            Unavailable: It cannot be kept.
+        """
+        signed = checkpoint.verify(note, self._public_keys, self.origin)
+        line = line_of(note, witness)
+        if line is None:
+            raise BadData("the checkpoint is not cosigned by this witness")
+        body, _, lines = note.partition("\n\n")
+        own = [
+            each
+            for each in lines.splitlines(keepends=True)
+            if each.startswith(f"— {self.origin} ")
+        ]
+        self._cosigned.add("".join([body, "\n\n", *own]), line, witness)
+        return signed
 
     def verify(
         self,
@@ -504,7 +561,7 @@ class AuditLog:
         verification = Verification(self.origin, self._public_keys)
         # The file first: whatever it holds, the snapshot that follows must have.
         verification.take_file(self._file)
-        verification.take_witnessed(witnessed)
+        verification.take_witnessed([*witnessed, *self._cosigned.notes()])
         try:
             with self._database.read() as connection:
                 verification.run(connection, progress)

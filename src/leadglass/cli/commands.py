@@ -112,6 +112,7 @@ GROUPS: Final[Mapping[str, str]] = MappingProxyType(
         "studies": "what the archive holds",
         "quarantine": "instances that were kept aside",
         "audit": "the record of everything that happened",
+        "witness": "cosigning the audit records of other nodes",
         "audit forward": "the record on its way to receivers of syslog",
         "keys": "the keys that open this node",
         "authority": "the certificate authority of this node",
@@ -751,6 +752,28 @@ _AUDIT: Final = (
         ),
     ),
     Command(
+        name="audit offer",
+        help="print the newest checkpoint and its proof, for a witness to cosign",
+        handler="witness:offer",
+        arguments=(
+            _option("--to", "KEY", "public key of the witness", required=True),
+            _option(
+                "--old",
+                "N",
+                "records that it has cosigned (default: as many as is known here)",
+                type=int,
+            ),
+        ),
+        answer=("origin", "old", "size", "offer"),
+    ),
+    Command(
+        name="audit cosigned",
+        help="keep a checkpoint that a witness cosigned; from standard input",
+        handler="witness:take",
+        arguments=(_option("--by", "KEY", "public key of the witness", required=True),),
+        answer=("origin", "witness", "size"),
+    ),
+    Command(
         name="audit verify-proof",
         help="check a proof; with --key it needs no data folder",
         details="Exit code 5 if it proves nothing.",
@@ -775,6 +798,43 @@ _AUDIT: Final = (
         details="A record waits until it need not be sent again, whatever happens.",
         handler="forwarding:status",
         answer=("records", "receivers"),
+    ),
+)
+
+_WITNESS: Final = (
+    Command(
+        name="witness init",
+        help="make a witness: a folder with a key of its own, and no node",
+        handler="witness:init",
+        arguments=(
+            _operand("name", "its name, best a host name; no blanks and no +"),
+            _option("--state", "FOLDER", "where to keep it; a new one", required=True),
+        ),
+        answer=("name", "key"),
+    ),
+    Command(
+        name="witness key",
+        help="print the public key of a witness",
+        handler="witness:key",
+        arguments=(_option("--state", "FOLDER", "its folder", required=True),),
+        answer=("name", "key"),
+    ),
+    Command(
+        name="witness cosign",
+        help="cosign what continues all that was seen; from standard input",
+        details="Takes what `audit offer` prints. A log that goes back, or another "
+        "history of it, is refused with exit code 5.",
+        handler="witness:cosign",
+        arguments=(
+            _option("--state", "FOLDER", "the folder of the witness", required=True),
+            _many(
+                "--log-key",
+                "KEY",
+                "public key of a log that it is for, as a line or a PEM file",
+                required=True,
+            ),
+        ),
+        answer=("origin", "old", "size", "root", "cosigned"),
     ),
 )
 
@@ -847,4 +907,6 @@ _KEYS: Final = (
     ),
 )
 
-COMMANDS: Final = (*_NODE, *_DEVICES, *_PEOPLE, *_REACH, *_ARCHIVE, *_AUDIT, *_KEYS)
+COMMANDS: Final = (
+    *(*_NODE, *_DEVICES, *_PEOPLE, *_REACH, *_ARCHIVE, *_AUDIT, *_WITNESS, *_KEYS),
+)

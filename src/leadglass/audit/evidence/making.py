@@ -27,6 +27,7 @@ from leadglass import __version__
 from leadglass.audit import tables
 from leadglass.audit.checkpoint import Checkpoint, Signer, parse, verifier_key
 from leadglass.audit.codes import meaning
+from leadglass.audit.cosigned_file import line_of
 from leadglass.audit.events import Event
 from leadglass.audit.evidence import verify
 from leadglass.audit.evidence.multiproof import Run, multiproof
@@ -35,6 +36,7 @@ from leadglass.audit.evidence.selection import Place, Selection
 from leadglass.audit.leaf import Leaf, commit, hash_row
 from leadglass.audit.merkle import consistency_proof
 from leadglass.audit.nodes import StoredNodes
+from leadglass.audit.witness import WitnessKey
 from leadglass.errors import BadData, Damaged, Misconfigured, Unavailable
 
 _ROWS_READ = 256
@@ -105,7 +107,8 @@ class Source:
         notes: The signed checkpoints that are kept, oldest first.
         signer: Signs the manifest.
         public_keys: Keys of the log, the present one first.
-        witnesses: Keys of witnesses that cosigned, as lines.
+        cosigned: The checkpoints that witnesses cosigned.
+        witnesses: Their keys.
     """
 
     connection: Connection
@@ -113,7 +116,8 @@ class Source:
     notes: Sequence[str]
     signer: Signer
     public_keys: Sequence[Ed25519PublicKey]
-    witnesses: Sequence[str] = ()
+    cosigned: Sequence[str] = ()
+    witnesses: Sequence[WitnessKey] = ()
 
 
 def make(source: Source, request: Request) -> Made:
@@ -166,7 +170,7 @@ class _Making:
         self._write("records.jsonl", self._lines(shown))
         proof = multiproof(place.runs, place.size, nodes) if place.runs else []
         self._write("proof.json", [_json([_text(each) for each in proof])])
-        notes = _chain(source.notes, place.note)
+        notes = _chain([*source.cosigned, *source.notes], place.note)
         self._write("checkpoints", (each.encode() for each in notes))
         sizes = [parse(each).size for each in notes]
         self._write(
@@ -176,7 +180,7 @@ class _Making:
                 for old, new in pairwise(sizes)
             ),
         )
-        self._write("public_keys.json", [_json(self._keys())])
+        self._write("public_keys.json", [_json(self._keys(notes))])
         self._write("verify.py", [Path(verify.__file__).read_bytes()])
         head = parse(place.note)
         manifest = self._manifest(shown, head, len(notes))
@@ -211,14 +215,19 @@ class _Making:
             files={name: each["sha256"] for name, each in self._files.items()},
         )
 
-    def _keys(self) -> dict[str, Any]:
+    def _keys(self, notes: Sequence[str]) -> dict[str, Any]:
         source = self._source
+        seen = [
+            each.line()
+            for each in source.witnesses
+            if any(line_of(note, each) for note in notes)
+        ]
         return {
             "log": [
                 verifier_key(source.signer.origin, each) for each in source.public_keys
             ],
             "origin": source.signer.origin,
-            "witnesses": list(source.witnesses),
+            "witnesses": seen,
         }
 
     def _manifest(
@@ -326,18 +335,17 @@ def _rows(connection: Connection, run: Run) -> Iterator[Any]:
 
 
 def _chain(notes: Sequence[str], head: str) -> list[str]:
-    """Return the checkpoints up to the head; what a power cut left is passed over."""
-    chain: list[str] = []
+    """Return the checkpoints up to the head; of those of one body the first.
+
+    What a power cut left of one is passed over.
+    """
+    found: dict[str, str] = {}
     size = parse(head).size
-    for note in notes:
+    for note in [*notes, head]:
         with suppress(BadData):
-            if parse(note).size < size:
-                chain.append(note)
-    return [*chain, next((n for n in notes if _is_same(n, head)), head)]
-
-
-def _is_same(note: str, head: str) -> bool:
-    return note.partition("\n\n")[0] == head.partition("\n\n")[0]
+            if parse(note).size <= size:
+                found.setdefault(note.partition("\n\n")[0], note)
+    return sorted(found.values(), key=lambda note: parse(note).size)
 
 
 def _json(value: Any, indent: int | None = None) -> bytes:
