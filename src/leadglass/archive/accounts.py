@@ -235,6 +235,26 @@ class Accounts:
 
         return self.parts.database.write(work)
 
+    def end_sessions(self, caller: Caller, name: str, reason: str = "") -> Account:
+        """Log a user out everywhere; also logins that are half done.
+
+        Broken glass stands: it is ended by its own use case, or by disabling.
+
+        Raises:
+            Refused: ``caller`` may not.
+            NotFound: No such user.
+        """
+        self.parts.require(caller, Right.ADMINISTER, "end sessions")
+        reason = _checked(reason)
+
+        def work(tx: Transaction) -> Account:
+            user = self.users.get(tx.connection, name)
+            user = self.users.change(tx, user, {})
+            self._tell(tx, caller, AccountAct.SESSIONS_ENDED, user, reason)
+            return self._account(tx, user)
+
+        return self.parts.database.write(work)
+
     def list_users(self, caller: Caller) -> tuple[Account, ...]:
         """Return all users, disabled ones too, by name.
 

@@ -225,6 +225,7 @@ ACTS: list[Callable[[Accounts, Caller], object]] = [
     lambda accounts, who: accounts.enable_user(who, "alice"),
     lambda accounts, who: accounts.reset_user(who, "alice"),
     lambda accounts, who: accounts.unlock_user(who, "alice"),
+    lambda accounts, who: accounts.end_sessions(who, "alice"),
     lambda accounts, who: accounts.list_users(who),
     lambda accounts, who: accounts.add_token(who, NewToken(name="eve", role="service")),
     lambda accounts, who: accounts.revoke_token(who, "viewer"),

@@ -215,6 +215,14 @@ class AccountRoutes:
             lambda call, _: self.accounts.unlock_user(call.caller, call.path["user"]),
         )
 
+        yield (
+            "end-sessions",
+            "Logged out everywhere; may log in again",
+            lambda call, why: self.accounts.end_sessions(
+                call.caller, call.path["user"], why.reason
+            ),
+        )
+
     def _of_tokens(self) -> Iterator[Route]:
         tokens = f"{ROOT}/tokens"
         yield giving(

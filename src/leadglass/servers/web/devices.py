@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from http import HTTPMethod, HTTPStatus
 from typing import Final
-from urllib.parse import parse_qs
 
 from leadglass.access.rights import DEVICE_RIGHTS, Right
 from leadglass.access.scopes import EVERYTHING_TEXT
 from leadglass.archive.contacts import Neighbourhood
 from leadglass.archive.register import Registrar
 from leadglass.archive.visit import Visits
-from leadglass.errors import BadData, Misconfigured
+from leadglass.errors import Misconfigured
 from leadglass.identity.authority import Issued
 from leadglass.identity.device import (
     NAME_CHARACTERS_MAX,
@@ -25,14 +24,13 @@ from leadglass.identity.device import (
 from leadglass.servers.http.answers import Answer, Problem
 from leadglass.servers.http.fresh import freshly
 from leadglass.servers.http.routes import About, Call, Route
+from leadglass.servers.web.forms import FORM, Form, form_of, one
 from leadglass.servers.web.pages import HTML, Pages, is_part
 
 PATH: Final = "/devices"
-FORM: Final = "application/x-www-form-urlencoded"
 ZIP: Final = "application/zip"
 # A scope that lists patients is the longest; more is for the command line.
 _FORM_BYTES_MAX: Final = 16 * 1024
-_FIELDS_MAX: Final = 16
 # What a ZIP says of the time of its files: none that tells anything.
 _ZIP_TIME: Final = (1980, 1, 1, 0, 0, 0)
 _PRIVATE: Final = 0o100600 << 16
@@ -122,16 +120,16 @@ class DeviceRoutes:
             BadData: It is no form.
             Problem: 400 with all that is wrong; 403, prove yourself anew.
         """
-        caller, form = freshly(call, self._visits), _form_of(body)
+        caller, form = freshly(call, self._visits), form_of(body)
         try:
             device = parse_device(
-                name=_one(form, "name"),
+                name=one(form, "name"),
                 ae_titles=_words(form, "titles"),
                 networks=_words(form, "networks"),
                 rights=form.get("rights", []),
                 now=datetime.now(UTC),
-                scope=_one(form, "scope") or EVERYTHING_TEXT,
-                destination=_one(form, "destination") or None,
+                scope=one(form, "scope") or EVERYTHING_TEXT,
+                destination=one(form, "destination") or None,
             )
             device, issued = self._registrar.hand_out(caller, device)
         except Misconfigured as error:
@@ -160,9 +158,9 @@ class DeviceRoutes:
             NotFound: There is no such device.
             Problem: 400, there is no reason, or it is out; 403, prove yourself anew.
         """
-        caller, form = freshly(call, self._visits), _form_of(body)
+        caller, form = freshly(call, self._visits), form_of(body)
         try:
-            self._registrar.revoke(caller, call.path["device"], _one(form, "reason"))
+            self._registrar.revoke(caller, call.path["device"], one(form, "reason"))
         except Misconfigured as error:
             raise Problem(HTTPStatus.BAD_REQUEST, str(error)) from None
         return Answer(HTTPStatus.NO_CONTENT)
@@ -172,22 +170,9 @@ def _is_active(device: Device) -> bool:
     return device.status is Status.ACTIVE
 
 
-def _form_of(body: bytes) -> dict[str, list[str]]:
-    try:
-        return parse_qs(
-            body.decode("ascii"), errors="strict", max_num_fields=_FIELDS_MAX
-        )
-    except ValueError:
-        raise BadData("the body is no form of this page") from None
-
-
-def _one(form: dict[str, list[str]], name: str) -> str:
-    return form.get(name, [""])[-1].strip()
-
-
-def _words(form: dict[str, list[str]], name: str) -> tuple[str, ...]:
+def _words(form: Form, name: str) -> tuple[str, ...]:
     """Return what stands between commas; AE titles may hold spaces (PS3.5 §6.2)."""
-    parts = (each.strip() for each in _one(form, name).split(","))
+    parts = (each.strip() for each in one(form, name).split(","))
     return tuple(each for each in parts if each)
 
 

@@ -10,6 +10,7 @@ from leadglass.access.policy import Kind
 from leadglass.access.rights import Right
 from leadglass.access.roles import ROLES
 from leadglass.access.scopes import EVERYTHING
+from leadglass.audit.search import Search
 from leadglass.identity.people.user import NewUser, User
 from leadglass.servers.http.authentication import SESSION_COOKIE
 from leadglass.servers.web import words
@@ -142,3 +143,17 @@ def test_states_and_proofs_stand_on_the_page(house: House) -> None:
     assert "disabled" in row
     assert 'data-act="enable"' in row
     assert 'data-act="disable"' not in row
+
+
+def test_who_is_logged_out_everywhere_logs_in_again(house: House) -> None:
+    assert house.get("bob", "/studies").status_code == 200
+    path = "/api/users/bob/end-sessions"
+    assert house.post("paul", path, {}).status_code == 403
+    assert house.get("bob", "/studies").status_code == 200
+    told = house.post("ada", path, {"reason": "left the screen"})
+    assert (told.status_code, told.json()["status"]) == (200, "active")
+    assert house.get("bob", "/studies").status_code in {303, 401}
+    [*_, record] = house.node.audit.list(Search(user="ada"))
+    details = dict(record.event.objects[0].details)
+    assert details["Alert Description"] == "user's sessions ended"
+    assert details["reason"] == "left the screen"

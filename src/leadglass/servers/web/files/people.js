@@ -135,9 +135,10 @@ document.addEventListener('click', ({ target }) => {
   acted = { ...chosen };
   hush();
   find('sure-form').reset();
-  find('sure-title').textContent = `${words[chosen.act]}: ${chosen.name}`;
-  find('sure-what').textContent = words[`${chosen.act}What`];
-  find('sure-go').textContent = words[chosen.act];
+  const word = (name) => find('words').getAttribute(`data-${name}`);
+  find('sure-title').textContent = `${word(chosen.act)}: ${chosen.name}`;
+  find('sure-what').textContent = word(`${chosen.act}-what`);
+  find('sure-go').textContent = word(chosen.act);
   find('sure').showModal();
 });
 find('sure-form').addEventListener('submit', (event) => {

@@ -3,7 +3,7 @@
 const find = (id) => document.getElementById(id);
 let wanted = null;
 
-export const JSON_BODY = 'application/json';
+const JSON_BODY = 'application/json';
 
 // Says what was refused where everybody finds it: in the dialog that is open, or above.
 export function tell(said) {
@@ -18,14 +18,14 @@ export function hush() {
   });
 }
 
-// Posts a document (an object) or a form (URLSearchParams).
+// Posts a document (an object), a form (URLSearchParams) or nothing (null).
 export async function act(path, body, done) {
   hush();
-  const isForm = body instanceof URLSearchParams;
+  const isDocument = body !== null && !(body instanceof URLSearchParams);
   const response = await fetch(path, {
     method: 'POST',
-    headers: isForm ? {} : { 'content-type': JSON_BODY },
-    body: isForm ? body : JSON.stringify(body),
+    headers: isDocument ? { 'content-type': JSON_BODY } : {},
+    body: isDocument ? JSON.stringify(body) : body,
   });
   if (response.ok) {
     await done(response);
