@@ -896,7 +896,9 @@ def web_routes(
         *ReviewRoutes(web, node.emergencies, node.histories).routes(),
         *StudyRoutes(web, node.find, download, rights_of).routes(),
         *pages.routes(
-            _sign_on_name(node.config), has_directory=bool(node.config.ldap.url)
+            texts,
+            _sign_on_name(node.config),
+            has_directory=bool(node.config.ldap.url),
         ),
         *Viewer.load().routes(),
     ]
@@ -904,7 +906,7 @@ def web_routes(
     if provider is not None:
         vouching = Vouching(node.parts, node.accounts, logins)
         sign_on = SignOn(provider, _claims(node.config.oidc), vouching, logins)
-        shown += OidcRoutes(sign_on, session_s).routes()
+        shown += OidcRoutes(sign_on, session_s, texts).routes()
     return described((*table(services, partial(_look, node)), *shown), __version__)
 
 

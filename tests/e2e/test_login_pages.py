@@ -11,6 +11,7 @@ from leadglass.app import Initialised
 from leadglass.identity.people.user import NewUser
 from tests.e2e.test_people import Person
 from tests.peers.nodes import serving
+from tests.support.app import barriers, overflow_px
 from tests.support.browser import Seen, chromium
 from tests.support.node import RunningNode
 
@@ -156,3 +157,40 @@ def test_no_address_elsewhere_is_gone_to_after_a_login(
         page.click("#second-form button")
         page.wait_for_url(f"{site.base}/studies")
     assert [each for each in seen.faults if "elsewhere" in each] == []
+
+
+@pytest.mark.parametrize("path", ["/login", "/enrol", "/me"])
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_the_pages_are_for_everybody_and_in_the_readers_language(
+    site: Site, path: str, scheme: str
+) -> None:
+    context = site.browser.new_context(
+        ignore_https_errors=True,
+        locale="de-DE",
+        color_scheme=scheme,  # type: ignore[arg-type]
+        viewport={"width": 360, "height": 800},
+    )
+    seen = Seen(context.new_page(), site.base, expected=frozenset({401}))
+    seen.page.goto(f"{site.base}{path}")
+    if path == "/me":  # nobody is logged in
+        seen.page.wait_for_url(re.compile(r"/login\?next=/me"))
+    expect(seen.page.locator("html")).to_have_attribute("lang", "de")
+    expect(seen.page.get_by_role("button", name="Weiter").first).to_be_visible()
+    assert barriers(seen.page) == []
+    assert overflow_px(seen.page) == 0
+    assert seen.faults == []
+    context.close()
+
+
+def test_what_goes_wrong_is_said_in_the_readers_language(site: Site) -> None:
+    context = site.browser.new_context(ignore_https_errors=True, locale="de-DE")
+    seen = Seen(context.new_page(), site.base, expected=frozenset({403}))
+    seen.page.goto(f"{site.base}/login")
+    seen.page.fill("#name", "nobody")
+    seen.page.fill("#password", "nothing that anybody has")
+    seen.page.click("#first-form button")
+    seen.page.fill("#code", "000000")
+    seen.page.click("#second-form button")
+    expect(seen.page.locator("#alert")).to_contain_text("Das ging nicht.")
+    assert seen.faults == []
+    context.close()

@@ -1,6 +1,7 @@
 """Pages for logging in: the same for everybody, and nothing in them can be injected."""
 
 import re
+from collections.abc import Mapping
 from html.parser import HTMLParser
 from ipaddress import ip_address
 
@@ -10,12 +11,14 @@ from leadglass.servers.http.answers import Answer
 from leadglass.servers.http.headers import Headers
 from leadglass.servers.http.routes import Call, Door, Routes
 from leadglass.servers.pages import pages
+from leadglass.servers.web.texts import Texts
 
 PATHS = ("/login", "/enrol", "/me")
 
 
-def ask(path: str) -> Answer:
-    [(route, parameters)] = Routes(pages.routes()).find(path).values()
+def ask(path: str, headers: Mapping[str, str] = {}, single_sign_on: str = "") -> Answer:
+    routes = Routes(pages.routes(Texts(), single_sign_on))
+    [(route, parameters)] = routes.find(path).values()
     assert route.access is Door.PUBLIC
     assert route.handler is not None
     return route.handler(
@@ -23,7 +26,7 @@ def ask(path: str) -> Answer:
             method="GET",
             path=parameters,
             query=(),
-            headers=Headers(),
+            headers=Headers.of(dict(headers)),
             base="https://localhost",
             target=path,
             address=ip_address("127.0.0.1"),
@@ -97,9 +100,7 @@ def test_the_bare_address_leads_to_the_login() -> None:
 
 
 def page_with(single_sign_on: str, path: str = "/login") -> str:
-    [(route, _)] = Routes(pages.routes(single_sign_on)).find(path).values()
-    assert route.handler is not None
-    body = route.handler(None).body  # type: ignore[arg-type]  # a file asks nothing
+    body = ask(path, single_sign_on=single_sign_on).body
     assert isinstance(body, bytes)
     return body.decode()
 
@@ -113,4 +114,25 @@ def test_another_way_to_log_in_is_offered_only_where_there_is_one() -> None:
 
 def test_the_name_of_that_way_is_text() -> None:
     page = page_with('<script>"&')
-    assert "Continue with &lt;script&gt;&quot;&amp;</a>" in page
+    assert "Continue with &lt;script&gt;&#34;&amp;</a>" in page
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    ("headers", "language"),
+    [
+        ({}, "en"),
+        ({"accept-language": "de-CH,de;q=0.9,en;q=0.8"}, "de"),
+        ({"accept-language": "fr"}, "en"),
+        ({"accept-language": "en", "cookie": "__Host-language=de"}, "de"),
+        ({"accept-language": "de", "cookie": "__Host-language=../x"}, "de"),
+    ],
+)
+def test_a_page_speaks_its_readers_language(
+    path: str, headers: dict[str, str], language: str
+) -> None:
+    answer = ask(path, headers)
+    assert isinstance(answer.body, bytes)
+    assert f'<html lang="{language}">'.encode() in answer.body
+    assert (b"Weiter" in answer.body) == (language == "de")
+    assert answer.headers["vary"] == "accept-language, cookie"

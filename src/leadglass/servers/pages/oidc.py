@@ -8,15 +8,14 @@ provider or a browser says in the query is shown to nobody.
 import logging
 import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from html import escape
+from dataclasses import InitVar, dataclass, field, replace
 from http import HTTPMethod, HTTPStatus
 from types import MappingProxyType
 from typing import Final
 
 from leadglass.archive.logins import Peer
-from leadglass.archive.signon import NO_FACTOR, NeedsFactor, SignOn
-from leadglass.archive.vouching import NO_ACCESS, NoAccess
+from leadglass.archive.signon import NeedsFactor, SignOn
+from leadglass.archive.vouching import NoAccess
 from leadglass.errors import LeadglassError, Refused
 from leadglass.servers.http.answers import Answer
 from leadglass.servers.http.authentication import cookies, session_cookie
@@ -25,10 +24,13 @@ from leadglass.servers.http.routes import About, Call, Door, Parameter, Route
 from leadglass.servers.pages.pages import (
     ANEW,
     BEGIN,
-    FOLDER,
     HTML,
-    POLICY,
+    Page,
+    Sentence,
+    Spoken,
 )
+from leadglass.servers.web.pages import N_
+from leadglass.servers.web.texts import Texts
 
 _LOG = logging.getLogger(__name__)
 
@@ -46,49 +48,65 @@ _AFTER: Final = "/start"
 _AFTER_ANEW: Final = "/me"
 
 
-def _page(title: str, text: str, link: tuple[str, str], *, goes_on: bool) -> bytes:
-    words, address = link
-    refresh = f'<meta http-equiv="refresh" content="0;url={address}">'
-    parts = {
-        "<!-- refresh -->": refresh if goes_on else "",
-        "<!-- title -->": escape(title),
-        "<!-- text -->": escape(text),
-        "<!-- link -->": f'<a class="button" href="{address}">{escape(words)}</a>',
-    }
-    page = (FOLDER / "notice.html").read_text("utf-8")
-    for mark, content in parts.items():
-        page = page.replace(mark, content)
-    return page.encode()
-
-
-def _landing(address: str) -> bytes:
-    # The session's cookie is Strict: a browser that comes from another site sends it
-    # only with what it asks for next, as this page of ours makes it do, without script.
-    text = "You are logged in."
-    return _page("Logged in", text, ("Go on", address), goes_on=True)
-
-
-def _notice(text: str) -> bytes:
-    return _page("Not logged in", text, ("Back to the login", LOGIN), goes_on=False)
-
-
-_LANDINGS: Final[Mapping[bool, bytes]] = MappingProxyType(
-    {False: _landing(_AFTER), True: _landing(_AFTER_ANEW)}
-)
-_REFUSED: Final = _notice(
+_LOGGED_IN: Final = N_("Logged in")
+_NOT_LOGGED_IN: Final = N_("Not logged in")
+_LANDED: Final = N_("You are logged in.")
+_GO_ON: Final = N_("Go on")
+_BACK: Final = N_("Back to the login")
+_REFUSED: Final = N_(
     "That did not work. Begin again; after several tries, wait a while."
 )
-_NOTICES: Final[Mapping[type[LeadglassError], bytes]] = MappingProxyType(
-    {
-        NoAccess: _notice(f"{NO_ACCESS[0].upper()}{NO_ACCESS[1:]}."),
-        NeedsFactor: _notice(f"One proof is not enough: {NO_FACTOR}."),
-        Refused: _REFUSED,
-    }
-)
-_SILENT: Final = _notice(
+_SILENT: Final = N_(
     "Where you log in does not answer now. Try again later; who has a name and a "
     "password of this node can log in with them."
 )
+# What two errors say of themselves, as a sentence.
+NOTICES: Final[Mapping[type[LeadglassError], str]] = MappingProxyType(
+    {
+        NoAccess: N_("You are known, but have no access here; ask who administers it."),
+        NeedsFactor: N_(
+            "One proof is not enough: log in there with a second factor, and come "
+            "again."
+        ),
+    }
+)
+
+
+class _Notices:
+    """The pages that tell how a login by a provider ended."""
+
+    def __init__(self, texts: Texts) -> None:
+        self._spoken = Spoken(texts)
+        self.landed = {
+            is_anew: self._landing(address)
+            for is_anew, address in ((False, _AFTER), (True, _AFTER_ANEW))
+        }
+        self.refused = self._notice(_REFUSED)
+        self.silent = self._notice(_SILENT)
+        self.by_error = {
+            kind: self._notice(sentence) for kind, sentence in NOTICES.items()
+        }
+
+    def _landing(self, address: str) -> Page:
+        # The session's cookie is Strict: a browser that comes from another site sends
+        # it only with what it asks for next, as this page of ours makes it do, without
+        # script.
+        return self._page(_LOGGED_IN, _LANDED, _GO_ON, address, goes_on=True)
+
+    def _notice(self, sentence: str) -> Page:
+        return self._page(_NOT_LOGGED_IN, sentence, _BACK, LOGIN, goes_on=False)
+
+    def _page(
+        self, title: str, text: str, link: str, address: str, *, goes_on: bool
+    ) -> Page:
+        values: dict[str, object] = {
+            "title": Sentence(title),
+            "text": Sentence(text),
+            "link": Sentence(link),
+            "address": address,
+            "goes_on": goes_on,
+        }
+        return self._spoken.page("notice.html", values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +116,16 @@ class OidcRoutes:
     Attributes:
         sign_on: The use cases.
         session_s: How long a session lasts at most, in seconds.
+        texts: What the pages say in other languages.
     """
 
     sign_on: SignOn
     session_s: int
+    texts: InitVar[Texts]
+    _notices: _Notices = field(init=False)
+
+    def __post_init__(self, texts: Texts) -> None:
+        object.__setattr__(self, "_notices", _Notices(texts))
 
     def routes(self) -> Iterator[Route]:
         """Yield the routes; both are for who is nobody yet."""
@@ -145,7 +169,7 @@ class OidcRoutes:
                 anew=call.query == (ANEW,),
             )
         except LeadglassError as error:
-            return _told(call, error)
+            return self._told(call, error)
         cookie = (
             f"{COOKIE}={browser}; Max-Age={_AGE_S}; Path=/; "
             "Secure; HttpOnly; SameSite=Lax"
@@ -157,23 +181,19 @@ class OidcRoutes:
         try:
             landed = self.sign_on.finish(call.query, _browser(call), _peer(call))
         except LeadglassError as error:
-            return _told(call, error)
+            return self._told(call, error)
         cookie = session_cookie(landed.logged_in.token, self.session_s)
-        answer = _shown(HTTPStatus.OK, _LANDINGS[landed.is_anew])
+        answer = self._notices.landed[landed.is_anew](call)
         return replace(answer, headers={**answer.headers, "set-cookie": cookie})
 
-
-def _shown(status: HTTPStatus, page: bytes) -> Answer:
-    return Answer(status, HTML, page, {"content-security-policy": POLICY})
-
-
-def _told(call: Call, error: LeadglassError) -> Answer:
-    """Return the page for an error, in words of ours."""
-    if isinstance(error, Refused):
-        page = _NOTICES.get(type(error), _REFUSED)
-        return _shown(HTTPStatus.FORBIDDEN, page)
-    _LOG.warning("%s: %s", call.request_id, error)
-    return _shown(HTTPStatus.SERVICE_UNAVAILABLE, _SILENT)
+    def _told(self, call: Call, error: LeadglassError) -> Answer:
+        """Return the page for an error, in words of ours."""
+        notices = self._notices
+        if isinstance(error, Refused):
+            page = notices.by_error.get(type(error), notices.refused)
+            return page(call, HTTPStatus.FORBIDDEN)
+        _LOG.warning("%s: %s", call.request_id, error)
+        return notices.silent(call, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 def _browser(call: Call) -> str:

@@ -6,37 +6,25 @@ login page has to be.
 """
 
 from collections.abc import Iterator, Mapping
-from html import escape
+from dataclasses import dataclass
 from http import HTTPMethod, HTTPStatus
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
 from leadglass.servers.http.answers import Answer
 from leadglass.servers.http.guard import LOGIN
 from leadglass.servers.http.routes import About, Call, Door, Route
+from leadglass.servers.web.pages import wanted
+from leadglass.servers.web.texts import Texts
 
 FOLDER: Final = Path(__file__).parent / "files"
 # Where a login by a provider begins.
 BEGIN: Final = "/oidc/begin"
 # The parameter of a beginning that asks for a proof of now.
 ANEW: Final = ("anew", "yes")
-# What stands in a page where there may be such a way → where it leads, in which words
-_OFFERS: Final = (
-    ("<!-- single sign-on -->", BEGIN, "Continue with"),
-    (
-        "<!-- single sign-on anew -->",
-        f"{BEGIN}?{ANEW[0]}={ANEW[1]}",
-        "Prove it at",
-    ),
-)
-# The second step is the same for everybody, known or not; whoever needs no code is told
-# so before, all alike.
-_DIRECTORY_MARK: Final = "<!-- directory -->"
-_DIRECTORY_HINT: Final = (
-    '<p class="quiet directory">Who logs in with the password of the house\'s '
-    "directory leaves this empty.</p>"
-)
 HTML: Final = "text/html; charset=utf-8"
 # path → file, media type, what it is
 _FILES: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType(
@@ -61,24 +49,36 @@ POLICY: Final = (
 )
 
 
-def routes(single_sign_on: str = "", *, has_directory: bool = False) -> Iterator[Route]:
+def routes(
+    texts: Texts, single_sign_on: str = "", *, has_directory: bool = False
+) -> Iterator[Route]:
     """Yield the routes of the pages.
 
     Args:
+        texts: What they say in other languages.
         single_sign_on: What people call it; empty: there is none.
         has_directory: Whether some come with a password of a directory.
     """
+    spoken = Spoken(texts)
+    # The second step is the same for everybody, known or not; whoever needs no code is
+    # told so before, all alike.
+    values = {
+        "single_sign_on": single_sign_on,
+        "begin": BEGIN,
+        "begin_anew": f"{BEGIN}?{ANEW[0]}={ANEW[1]}",
+        "has_directory": has_directory,
+    }
     for path, (name, kind, summary) in _FILES.items():
-        content = (FOLDER / name).read_text("utf-8")
-        if kind == HTML:
-            content = _offering(content, single_sign_on)
-            hint = _DIRECTORY_HINT if has_directory else ""
-            content = content.replace(_DIRECTORY_MARK, hint)
+        handler = (
+            spoken.page(name, values)
+            if kind == HTML
+            else _File((FOLDER / name).read_bytes(), kind)
+        )
         yield Route(
             method=HTTPMethod.GET,
             template=path,
             access=Door.PUBLIC,
-            handler=_File(content.encode(), kind),
+            handler=handler,
             about=About(summary, gives_media=(kind,)),
         )
     yield Route(
@@ -90,14 +90,61 @@ def routes(single_sign_on: str = "", *, has_directory: bool = False) -> Iterator
     )
 
 
-def _offering(content: str, single_sign_on: str) -> str:
-    """Return a page that offers another way to log in, where there is one."""
-    for mark, address, words in _OFFERS:
-        link = (
-            f'<a class="button" href="{address}">{words} {escape(single_sign_on)}</a>'
+class Spoken:
+    """Pages that hold nothing of anybody: made once for each language."""
+
+    def __init__(self, texts: Texts) -> None:
+        self._texts = texts
+        self._environment = Environment(
+            loader=FileSystemLoader(FOLDER),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
         )
-        content = content.replace(mark, link if single_sign_on else "")
-    return content
+
+    def page(self, name: str, values: Mapping[str, object]) -> "Page":
+        """Return a page in all languages; sentences among the values are marked."""
+        template = self._environment.get_template(name)
+        contents = {}
+        for language in self._texts.languages:
+            text = self._texts.of(language)
+            shown = {
+                key: text(value.english) if isinstance(value, Sentence) else value
+                for key, value in values.items()
+            }
+            made = template.render(_=text, language=text.language, **shown)
+            contents[language] = made.encode()
+        return Page(self._texts, MappingProxyType(contents))
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """Something that is said in the reader's language."""
+
+    english: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page in all languages.
+
+    Attributes:
+        texts: Knows which of them a reader wants.
+        contents: By language.
+    """
+
+    texts: Texts
+    contents: Mapping[str, bytes]
+
+    def __call__(self, call: Call, status: int = HTTPStatus.OK) -> Answer:
+        """Answer in the reader's language."""
+        language = wanted(call, self.texts).language
+        headers = {
+            "content-security-policy": POLICY,
+            "vary": "accept-language, cookie",
+        }
+        return Answer(status, HTML, self.contents[language], headers)
 
 
 class _File:

@@ -100,12 +100,17 @@ class Pages:
         return Answer(status, HTML, body.encode(), told | dict(headers or {}))
 
     def text(self, call: Call) -> Text:
-        """Return the reader's language: as chosen, else as the browser wants it."""
-        for pair in call.headers.get("cookie", "").split(";"):
-            name, _, value = pair.strip().partition("=")
-            if name == LANGUAGE_COOKIE and value in self._texts.languages:
-                return self._texts.of(value)
-        return self._texts.wanted(call.headers.get("accept-language", ""))
+        """Return the reader's language."""
+        return wanted(call, self._texts)
+
+
+def wanted(call: Call, texts: Texts) -> Text:
+    """Return the reader's language: as chosen, else as the browser wants it."""
+    for pair in call.headers.get("cookie", "").split(";"):
+        name, _, value = pair.strip().partition("=")
+        if name == LANGUAGE_COOKIE and value in texts.languages:
+            return texts.of(value)
+    return texts.wanted(call.headers.get("accept-language", ""))
 
 
 def N_(sentence: str) -> str:  # noqa: N802  # as gettext calls it

@@ -14,11 +14,13 @@ from leadglass.servers.web.menu import MENU
 from leadglass.servers.web.texts import Text, Texts
 
 PACKAGE = Path(web.__file__).parent
+# The pages for who has not logged in yet.
+BESIDE = PACKAGE.parent / "pages"
 FIELD = re.compile(r"\{[a-z_]*\}")
 
 
 def of_templates() -> Iterator[str]:
-    for path in (PACKAGE / "templates").glob("*.html"):
+    for path in (*(PACKAGE / "templates").glob("*.html"), *BESIDE.rglob("*.html")):
         tree = Environment(autoescape=True).parse(path.read_text("utf-8"))
         for _, _, sentence in extract_from_ast(tree, ("_",)):
             # One with values to fill in comes as a tuple.
@@ -29,7 +31,7 @@ def of_templates() -> Iterator[str]:
 
 def of_handlers() -> Iterator[str]:
     """Yield what is marked in Python: ``text("…")`` and ``N_("…")``."""
-    for path in PACKAGE.glob("*.py"):
+    for path in (*PACKAGE.glob("*.py"), *BESIDE.glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
                 continue

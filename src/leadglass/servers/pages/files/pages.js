@@ -11,6 +11,12 @@ const hasPasskeys = Boolean(
 
 class Told extends Error {}
 
+// What is said here stands in the page, in the reader's language.
+function sentence(name) {
+  const terms = [...find('sentences').querySelectorAll('dt')];
+  return terms.find((each) => each.textContent === name).nextElementSibling.textContent;
+}
+
 async function ask(method, path, document_) {
   const answer = await fetch(path, {
     method,
@@ -23,16 +29,18 @@ async function ask(method, path, document_) {
   });
   if (answer.ok) return answer.status === 204 ? null : answer.json();
   const problem = await answer.json().catch(() => ({}));
-  const error = new Told(problem.detail || text(answer.status));
+  const common = text(answer.status);
+  const error = new Told(common ?? problem.detail ?? sentence('later'));
   error.status = answer.status;
+  error.detail = problem.detail ?? '';
   throw error;
 }
 
+// What happens often is said in the reader's language; what is wrong with an input, as
+// the server says it.
 function text(status) {
-  if (status === 403) return 'That did not work. After several tries, wait a while.';
-  if (status === 429) return 'Too many requests. Wait a moment.';
-  if (status === 401) return 'You are not logged in any more.';
-  return 'The server cannot do that now. Try again later.';
+  const names = { 401: 'ended', 403: 'refused', 429: 'busy', 503: 'later' };
+  return names[status] && sentence(names[status]);
 }
 
 // Runs what a form or a button does: once at a time, and says what went wrong.
@@ -47,7 +55,7 @@ function on(element, event, act) {
       await act(new FormData(element.tagName === 'FORM' ? element : undefined));
     } catch (error) {
       alert.textContent =
-        error instanceof Told ? error.message : 'That did not work in this browser.';
+        error instanceof Told ? error.message : sentence('browser');
     } finally {
       buttons.forEach((button) => (button.disabled = false));
     }
@@ -145,7 +153,7 @@ function enrol() {
   });
   on(find('app-form'), 'submit', async (form) => {
     if (form.get('password') !== form.get('repeated')) {
-      throw new Told('The two passwords differ.');
+      throw new Told(sentence('differ'));
     }
     codes(
       await ask('POST', '/api/enrolment/app', {
@@ -187,15 +195,15 @@ function row(cells, label, act) {
   return line;
 }
 
-const when = (moment) => (moment ? new Date(moment).toLocaleString() : 'never');
+const when = (moment) => (moment ? new Date(moment).toLocaleString() : sentence('never'));
 
 async function mine() {
   const own = await ask('GET', '/api/me/proofs');
   find('name').textContent = own.name;
   find('facts').textContent = [
-    own.has_password ? 'a password' : 'no password',
-    own.has_app ? 'an authenticator app' : 'no authenticator app',
-    `${own.recovery_codes_left} recovery codes left`,
+    sentence(own.has_password ? 'password' : 'no-password'),
+    sentence(own.has_app ? 'app' : 'no-app'),
+    `${own.recovery_codes_left} ${sentence('codes')}`,
   ].join(', ');
   document.querySelector('.local').hidden = own.is_external;
   document.querySelector('.elsewhere').hidden = !own.is_external;
@@ -203,7 +211,7 @@ async function mine() {
     ...own.sessions.map((each) =>
       row(
         [each.address, each.factor, when(each.used_at), when(each.ends_at)],
-        'End',
+        sentence('end'),
         each.is_this
           ? null
           : async () => {
@@ -215,7 +223,7 @@ async function mine() {
   );
   find('passkeys').replaceChildren(
     ...own.passkeys.map((each) =>
-      row([each.label, when(each.used_at)], 'Remove', () =>
+      row([each.label, when(each.used_at)], sentence('remove'), () =>
         fresh(async () => {
           await ask('DELETE', `/api/me/passkeys/${each.number}`);
           location.replace('/login?next=/me');
@@ -231,7 +239,7 @@ async function fresh(act) {
   try {
     await act();
   } catch (error) {
-    if (error.status !== 403 || !/anew/.test(error.message)) throw error;
+    if (error.status !== 403 || !/anew/.test(error.detail)) throw error;
     wanted = act;
     find('prove').showModal();
   }
