@@ -350,8 +350,7 @@ EXAMPLES: Mapping[str, tuple[str, Callable[[Events], Any]]] = MappingProxyType(
             lambda e: e.device_revoked(_WHO, _CHANGE),
         ),
         "rules_changed": (
-            "a changed rule file was taken over; from the page, with the digest of "
-            "the old one, and as a failure if it could not be written",
+            "a changed rule file was taken over, or could not be written",
             lambda e: e.rules_changed(_WHO, {}),
         ),
         "rules_asked": (

@@ -86,9 +86,7 @@ def test_who_asks_often_does_not_make_the_node_look_often(
     condition: Condition, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = []
-    monkeypatch.setattr(
-        "leadglass.archive.parts.Room.check", lambda _: looks.append(1)
-    )
+    monkeypatch.setattr("leadglass.archive.parts.Room.check", lambda _: looks.append(1))
     for _ in range(100):
         condition.check()
     assert len(looks) == 1
