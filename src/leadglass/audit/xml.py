@@ -18,6 +18,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from leadglass.audit.codes import (
@@ -63,7 +64,12 @@ _FORBIDDEN: Final = re.compile(
 _REFERENCED: Final = re.compile('[&<>"\t\n\r\x7f-\x9f\u2028\u2029]')
 
 # What composing raises for members of another type than we ever write.
-_NOT_OURS: Final = (BadData, TypeError, AttributeError, ValueError)
+NOT_OURS: Final = (BadData, TypeError, AttributeError, ValueError)
+
+# Either of them, or what might be.
+_SPECIAL: Final = re.compile(
+    '[&<>"\\\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]'
+)
 
 Attributes = Iterable[tuple[str, str]]
 
@@ -78,12 +84,14 @@ def visible(text: str) -> str:
 
 
 def _referenced(text: str) -> str:
+    if not _SPECIAL.search(text):
+        return text  # nearly all of them
     return _REFERENCED.sub(lambda found: f"&#{ord(found[0])};", visible(text))
 
 
 def _element(name: str, attributes: Attributes = (), *content: str) -> str:
     """Return an element; ``content`` is XML already."""
-    said = "".join(f' {key}="{_referenced(value)}"' for key, value in attributes)
+    said = "".join([f' {key}="{_referenced(value)}"' for key, value in attributes])
     if not content:
         return f"<{name}{said}/>"
     return f"<{name}{said}>{''.join(content)}</{name}>"
@@ -112,16 +120,35 @@ def message(record: Record, own: str) -> Message:
         record: The record.
         own: Name of the log.
     """
+    event, source = readable(record, own)
+    try:
+        return Message(_message(event, source, record.n), event.outcome)
+    except NOT_OURS:
+        event, source = unreadable(record, own)
+        return Message(_message(event, source, record.n), event.outcome)
+
+
+def readable(record: Record, own: str) -> tuple[Event, AuditSource]:
+    """Return the event of a record, or one that says why there is none.
+
+    Args:
+        record: The record.
+        own: Name of the log.
+    """
     if not record.data:
         return _stand_in(record, own, "the personal data of this record was erased")
     try:
-        event, source = Event.decode(record.data)
-        return Message(_message(event, source, record.n), event.outcome)
-    except _NOT_OURS:
-        return _stand_in(record, own, "this record cannot be read; verify the log")
+        return Event.decode(record.data)
+    except BadData:
+        return unreadable(record, own)
 
 
-def _stand_in(record: Record, own: str, why: str) -> Message:
+def unreadable(record: Record, own: str) -> tuple[Event, AuditSource]:
+    """Return what stands for a record that somebody tampered with."""
+    return _stand_in(record, own, "this record cannot be read; verify the log")
+
+
+def _stand_in(record: Record, own: str, why: str) -> tuple[Event, AuditSource]:
     event = Event(
         id=EventID.SECURITY_ALERT,
         action=Action.EXECUTE,
@@ -130,7 +157,7 @@ def _stand_in(record: Record, own: str, why: str) -> Message:
         outcome_description=why,
         time=record.time,
     )
-    return Message(_message(event, AuditSource(own), record.n), event.outcome)
+    return event, AuditSource(own)
 
 
 def _message(event: Event, source: AuditSource, number: int) -> str:
@@ -171,6 +198,7 @@ def date_time(time: datetime | None) -> str:
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+@lru_cache(maxsize=1024)  # the same few parties come again and again
 def _participant(participant: Participant) -> str:
     attributes = [("UserID", participant.user_id)]
     if participant.alternative_id:
@@ -190,6 +218,7 @@ def _participant(participant: Participant) -> str:
     return _element("ActiveParticipant", attributes, *parts)
 
 
+@lru_cache(maxsize=16)
 def _source(source: AuditSource) -> str:
     attributes = [("AuditEnterpriseSiteID", source.site)] if source.site else []
     attributes.append(("AuditSourceID", source.id))
@@ -290,10 +319,10 @@ def _purpose(code: Code) -> str:
 
 
 def _dcm(name: str, code: str) -> str:
-    return _coded(name, code, *_meaning(code))
+    return _coded(name, code, *words(code))
 
 
-def _meaning(code: str) -> tuple[str, str]:
+def words(code: str) -> tuple[str, str]:
     """Return (scheme, meaning), also of a code that a later version wrote."""
     try:
         return meaning(code)
@@ -304,9 +333,10 @@ def _meaning(code: str) -> tuple[str, str]:
 def _id_type(code: str) -> tuple[str, str, str]:
     if code in RFC_3881_MEANINGS:
         return code, "RFC-3881", RFC_3881_MEANINGS[code]
-    return code, *_meaning(code)
+    return code, *words(code)
 
 
+@lru_cache(maxsize=1024)
 def _coded(name: str, code: str, scheme: str, original: str) -> str:
     attributes = (
         ("csd-code", code),
