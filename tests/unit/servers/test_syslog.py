@@ -82,6 +82,24 @@ def test_who_leaves_is_seen(tmp_path: Path, how: str) -> None:
         line.drop()
 
 
+@pytest.mark.parametrize("vanish_s", [3.0, 30.0])
+def test_a_machine_that_vanishes_is_noticed_in_time(
+    tmp_path: Path, vanish_s: float
+) -> None:
+    with peer(tmp_path) as made:
+        line = at(made, vanish_s=vanish_s).connect()
+        said = {
+            name: line._sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, name))
+            for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
+        }
+        idle_s, step_s, probes = said.values()
+        assert line._sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert idle_s + step_s * probes <= vanish_s
+        timeout_ms = line._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+        assert timeout_ms == vanish_s * 1000
+        line.drop()
+
+
 def has_left(line: Line) -> bool:
     try:
         line.look()
