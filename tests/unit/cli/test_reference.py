@@ -13,7 +13,7 @@ from leadglass.config import settings
 PAGES = Path(__file__).parents[3] / "docs" / "reference"
 SCRIPTED = (
     *("init", "serve", "devices enrol", "users add", "tokens add", "rules test"),
-    *("studies list", "verify"),
+    *("studies list", "verify", "audit evidence", "witness cosign"),
 )
 
 
