@@ -91,7 +91,7 @@ job = Table(
 
 # How far each receiver of audit records is: one row for each that the settings name.
 forwarded = Table(
-    "audit_forwarded",
+    "syslog_receiver",
     metadata,
     Column("receiver", Text, primary_key=True),
     # The records below these numbers need not be sent again; were handed over.

@@ -16,12 +16,12 @@ depends_on = None
 def upgrade() -> None:
     """Make the table, empty: a receiver gets its row when a node starts with it."""
     op.create_table(
-        "audit_forwarded",
+        "syslog_receiver",
         sa.Column("receiver", sa.Text(), nullable=False),
         sa.Column("certain", sa.BigInteger(), nullable=False),
         sa.Column("sent", sa.BigInteger(), nullable=False),
         sa.Column("error", sa.Text(), nullable=False),
         sa.Column("error_us", sa.BigInteger()),
         sa.Column("trust", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("receiver", name=op.f("pk_audit_forwarded")),
+        sa.PrimaryKeyConstraint("receiver", name=op.f("pk_syslog_receiver")),
     )
