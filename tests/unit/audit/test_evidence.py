@@ -337,6 +337,7 @@ def run(bare: Path, folder: Path, *words: object, program: Path | None = None) -
         check=False,
         timeout=60,
         cwd=folder.parent,
+        env={"PYTHONIOENCODING": "ascii"},
     )
 
 
@@ -357,6 +358,18 @@ def test_the_program_prints_the_records(bare: Path, good: Path) -> None:
     shown = [line for line in done.stdout.splitlines() if line[:1].isdigit()]
     assert len(shown) == LAST - FIRST + 1
     assert shown[0].startswith(f"{FIRST} {{")
+
+
+def test_what_is_printed_does_not_steer_a_terminal(
+    bare: Path, home: Home, tmp_path: Path
+) -> None:
+    with home.log() as log:
+        log.record(stored(1, "P\x1b[2J\x9b2J\u202e"))
+        evidence(log, tmp_path / "out", Selection(numbers=(0,)))
+    done = run(bare, tmp_path / "out", "--show")
+    assert done.returncode == 0
+    assert all(each.isprintable() for each in done.stdout.replace("\n", ""))
+    assert "\\u202e" in done.stdout
 
 
 def test_the_program_names_nothing_of_ours_and_is_python_3_9() -> None:

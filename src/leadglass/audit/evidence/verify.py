@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import io
 import json
 import struct
 import sys
@@ -572,7 +573,12 @@ def show(path: Path) -> None:
         for line in file:
             members = json.loads(line)
             if "record" in members:
-                sys.stdout.write(f"{members['n']} {members['record']}\n")
+                # What a peer sent must not steer a terminal.
+                shown = "".join(
+                    each if each.isprintable() else f"\\u{ord(each):04x}"
+                    for each in members["record"]
+                )
+                sys.stdout.write(f"{members['n']} {shown}\n")
 
 
 def tell(found: Check, keys: Sequence[str], *, is_key_given: bool) -> None:
@@ -599,6 +605,9 @@ def main() -> int:
     parser.add_argument("--key", action="append", default=[], help="the node's key")
     parser.add_argument("--show", action="store_true", help="print the records")
     asked = parser.parse_args()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Whatever a terminal cannot show must not end the program.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         trusted = [trusted_key(each) for each in asked.key]
     except (OSError, ValueError, Wrong) as error:
