@@ -170,7 +170,8 @@ class Verification:
         )
         for part in _parts(connection, _records()):
             self._records += len(part)
-            self._progress(self._records, max(limit, self._records))
+            if len(part) == _ROWS_READ:
+                self._progress(self._records, max(limit, self._records))
             walk.take(part)
         if newest is not None and tree.size < limit:
             self._tell_rollback(tree.size, newest)
