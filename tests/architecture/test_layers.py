@@ -23,7 +23,8 @@ LAYERS = (
     {"database"},
     {"identity", "vault", "index", "audit", "pixels"},
     {"archive"},
-    {"servers", "gateway", "assurance"},
+    {"assurance"},
+    {"servers", "gateway"},
     {"app"},
     {"cli"},
     {"__main__"},
@@ -59,7 +60,7 @@ OUT_OF_REACH = {
 DRIVERS = {
     "sqlcipher3": {"database"},
     "alembic": {"database"},
-    "sqlalchemy": {"database", "identity", "index", "audit", "archive"},
+    "sqlalchemy": {"database", "identity", "index", "audit", "archive", "assurance"},
     "imagecodecs": {"pixels"},
     "rich": {"cli"},
     "argon2": {"identity"},
@@ -67,7 +68,7 @@ DRIVERS = {
     "joserfc": {"identity"},
     "ldap3": {"identity"},
     "segno": {"servers", "cli"},
-    "jinja2": {"servers"},
+    "jinja2": {"servers", "assurance"},
     "httptools": {"servers"},
 }
 

@@ -1,0 +1,1 @@
+"""Proof: what is exposed, what is set weakly, who did what, which controls hold."""
