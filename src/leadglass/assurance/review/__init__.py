@@ -1,0 +1,1 @@
+"""Reviewing a trail: what is known, rules that find, alerts that people dispose of."""
