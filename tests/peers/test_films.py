@@ -33,7 +33,11 @@ PLAY = """async ([film, times]) => {
   const context = canvas.getContext('2d', {willReadFrequently: true});
   const frames = [];
   for (const time of times) {
-    await new Promise((done) => { video.onseeked = done; video.currentTime = time; });
+    // A seek can end before its frame has taken the place of the last one.
+    const presented = new Promise((done) => video.requestVideoFrameCallback(done));
+    const sought = new Promise((done) => { video.onseeked = done; });
+    video.currentTime = time;
+    await Promise.all([presented, sought]);
     context.drawImage(video, 0, 0);
     const {data} = context.getImageData(0, 0, canvas.width, canvas.height);
     let text = '';
