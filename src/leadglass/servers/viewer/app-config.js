@@ -3,10 +3,27 @@
 // One origin serves it and the data; the browser's session cookie is all that it
 // holds. Sources from elsewhere, configuration from elsewhere and files from the
 // reader's disk are off: the makers' own defaults of a locked build.
+
+// The viewer draws in a pool of seven contexts, made at once, before the first image:
+// 0.1 s each where there is no graphics processor. Two draw as many viewports.
+const CONTEXTS = 2;
+const fewContexts = {
+  id: 'leadglass.few-contexts',
+  // After the viewer's own extensions, of which one makes `cornerstone`.
+  preRegistration() {
+    const { cornerstone } = window;
+    const { rendering, ...rest } = cornerstone.getConfiguration();
+    cornerstone.setConfiguration({
+      ...rest,
+      rendering: { ...rendering, webGlContextCount: CONTEXTS },
+    });
+  },
+};
+
 window.config = {
   name: 'leadglass',
   routerBasename: '/viewer',
-  extensions: [],
+  extensions: [fewContexts],
   modes: [],
   // Readers have no time for a guided tour.
   customizationService: { 'ohif.tours': { $set: [] } },
