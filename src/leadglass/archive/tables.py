@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     Index,
@@ -102,4 +103,45 @@ forwarded = Table(
     Column("error_us", BigInteger),
     # What the certificates are known by.
     Column("trust", Text, nullable=False),
+)
+
+# Records of the audit log that must stay until somebody releases them. What is NULL
+# does not matter; the rest is joined by AND.
+hold = Table(
+    "legal_hold",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("since_us", BigInteger),
+    Column("until_us", BigInteger),
+    Column("patient", Text),
+    Column("study", Text),
+    Column("person", Text),
+    Column("placed_by", Text, nullable=False),
+    Column("placed_us", BigInteger, nullable=False),
+    Column("released_by", Text),
+    Column("released_us", BigInteger),
+)
+
+# What one person asked for and another has to confirm.
+order = Table(
+    "retention_order",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("hold", Integer),
+    # NULL once it is done: then nothing here tells whose data it was.
+    Column("patient", Text),
+    Column("digest", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("asked_by", Text, nullable=False),
+    # Empty for the command line of the node itself.
+    Column("asked_from", Text, nullable=False),
+    Column("asked_us", BigInteger, nullable=False),
+    Column("decided_by", Text),
+    Column("decided_us", BigInteger),
+    Column("is_refused", Boolean(create_constraint=False)),
+    Column("done_us", BigInteger),
+    Column("records", BigInteger, nullable=False),
+    Column("kept_for_others", BigInteger, nullable=False),
 )

@@ -16,7 +16,7 @@ record = Table(
     Column("mono_us", BigInteger, nullable=False),
     Column("boot", BigInteger, nullable=False),
     Column("code", Integer, nullable=False),
-    # NULL only where personal data was erased later.
+    # NULL only where personal data was erased later: then ``erased`` has a row.
     Column("search_keys", LargeBinary),
     Column("salt", LargeBinary),
     Column("record", LargeBinary),
@@ -53,4 +53,23 @@ mention = Table(
     sqlite_with_rowid=False,
 )
 
+# What the leaf of an erased record needs beside its row, and the number of the record
+# that says on whose order.
+erased = Table(
+    "audit_erased",
+    metadata,
+    Column("n", _NUMBER, primary_key=True, autoincrement=False),
+    Column("commitment", LargeBinary, nullable=False),
+    Column("order_n", BigInteger, nullable=False, index=True),
+)
+
+# The one row that says which record tells what was pruned, all of it.
+pruned = Table(
+    "audit_pruned",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("order_n", BigInteger, nullable=False),
+)
+
 HEAD_ID = 1
+PRUNED_ID = 1

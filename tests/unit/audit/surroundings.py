@@ -18,7 +18,14 @@ ORIGIN = "leadglass.example/pacs"
 DATABASE_KEY = bytes(range(32))
 SIGNING_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
 PUBLIC_KEY = SIGNING_KEY.public_key()
-TABLES = [tables.record, tables.tile, tables.head, tables.mention]
+TABLES = [
+    tables.record,
+    tables.tile,
+    tables.head,
+    tables.mention,
+    tables.erased,
+    tables.pruned,
+]
 
 EVENTS = Events(Node(ORIGIN, "LEADGLASS", "192.0.2.1"))
 SCANNER = Actor("ct-1", "192.0.2.5", "CT_1", "ab" * 32, "TLSv1.3", "device")

@@ -2,10 +2,16 @@
 
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from sqlalchemy import create_engine
+from sqlalchemy import Connection, create_engine
 
-from leadglass.database.migrations.versions import v0002_audit
+from leadglass.database.migrations.versions import v0002_audit, v0017_retention
 from tests.unit.audit.surroundings import TABLES
+
+
+def drop_of_others(connection: Connection) -> None:
+    """What the archive's own tests compare."""
+    for name in ("legal_hold", "retention_order"):
+        connection.exec_driver_sql(f"DROP TABLE {name}")
 
 
 def schema(*, migrate: bool) -> list[tuple[str, ...]]:
@@ -14,6 +20,8 @@ def schema(*, migrate: bool) -> list[tuple[str, ...]]:
         if migrate:
             with Operations.context(MigrationContext.configure(connection)):
                 v0002_audit.upgrade()
+                v0017_retention.upgrade()
+                drop_of_others(connection)
         else:
             for table in TABLES:
                 table.create(connection)

@@ -1,14 +1,14 @@
 """Facts of trails: what can be asked of our own record and of foreign ones.
 
 Revision ID: 0018_trails
-Revises: 0016_forwarded
+Revises: 0017_retention
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0018_trails"
-down_revision = "0016_forwarded"
+down_revision = "0017_retention"
 branch_labels = None
 depends_on = None
 
