@@ -1,0 +1,1 @@
+"""Which controls hold: by experiment, by looking, or by somebody's signed word."""
