@@ -1,0 +1,1 @@
+"""An invented hospital: a trail whose truth is known, to judge rules by."""

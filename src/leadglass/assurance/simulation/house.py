@@ -1,0 +1,186 @@
+"""What keeps the house going: log-ins, programs at night, changes, upgrades."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
+
+from leadglass.assurance.simulation import acts
+from leadglass.assurance.simulation.chance import fingerprint, happens, stream
+from leadglass.assurance.simulation.days import Days
+from leadglass.assurance.simulation.draft import DAY_S, HOUR_S, MINUTE_S, Draft
+from leadglass.assurance.simulation.hospital import Hospital, Session
+from leadglass.assurance.simulation.scale import PAST_DAYS
+from leadglass.assurance.trails.fact import Kind
+
+# Of log-ins: mistyped once, several times; ended without a word.
+MISTYPED: Final = 0.05
+MISTYPED_OFTEN: Final = 0.004
+NOT_ENDED: Final = 0.25
+# Once in so many days each account and device shows up before the first day.
+SEEN_EVERY_DAYS: Final = 12
+# The window for changes: Tuesday and Thursday evening, by hour of the day.
+WINDOW_DAYS: Final = frozenset({1, 3})
+WINDOW_H: Final = (18.0, 21.0)
+# Who is away was seen in the first days of the past, and not since.
+AWAY_SINCE_DAYS: Final = 15
+ECHO_EVERY_S: Final = 600.0
+_PLANNED: Final = ("configuration changed", "rules changed", "device changed")
+_DESK_WORK: Final = ("user added", "user unlocked", "user's password changed")
+
+
+def make(days: Days, day: int) -> None:
+    """Put the work of the house into the day that was made."""
+    for session in days.on_duty.sessions:
+        if days.start_s <= session.begins_s:
+            _log_in(days, session)
+    _programs(days)
+    _monitor(days)
+    _window(days, day)
+    _accounts(days, day)
+    _devices(days)
+    if days.scale.date_of(day).weekday() == 0:
+        _privacy(days)
+    if day % 28 == 15:
+        _upgrade(days)
+
+
+def _log_in(days: Days, session: Session) -> None:
+    chance, base = days.chance, session.base
+    begins = [session.begins_s]
+    begins += [
+        chance.uniform(session.begins_s + HOUR_S, session.ends_s)
+        for _ in range(happens(chance, 0.8))
+    ]
+    for at_s in begins:
+        wrong = 0
+        if chance.random() < MISTYPED:
+            wrong = 1 + happens(chance, 0.2)
+        if chance.random() < MISTYPED_OFTEN:
+            wrong = chance.randint(4, 6)
+        for number in range(wrong, 0, -1):
+            days.out.append(acts.login_failed(at_s - 11 * number, base))
+        days.out.append(acts.login(at_s, base))
+    if chance.random() > NOT_ENDED:
+        days.out.append(acts.logout(session.ends_s, base))
+
+
+def _programs(days: Days) -> None:
+    """Copy what came, and compare who is who, as programs do each night."""
+    copy = days.hospital.program("archive-copy")
+    system = days.hospital.program("ris")
+    at_s = days.start_s + 22 * HOUR_S
+    for case, exam in list(days.today):
+        asked_s = max(days.start_s, exam.performed_s - HOUR_S)
+        days.out.append(
+            acts.query(asked_s, system.base, [case], acts.BY_ID, service="QIDO-RS")
+        )
+        if exam.performed_s < at_s - HOUR_S:
+            days.out.append(acts.retrieve(at_s, copy.base, exam, "WADO-RS"))
+            days.out.append(acts.transferred(at_s + 4, copy.base, exam, "WADO-RS"))
+            at_s += 5
+
+
+def _monitor(days: Days) -> None:
+    for device in days.hospital.of_kind("monitor"):
+        for number in range(int(DAY_S / ECHO_EVERY_S)):
+            at_s = days.start_s + number * ECHO_EVERY_S + days.chance.random()
+            days.out.append(acts.echo(at_s, device.base))
+
+
+def _window(days: Days, day: int) -> None:
+    """Change what is planned to be changed, when it is planned."""
+    if days.scale.date_of(day).weekday() not in WINDOW_DAYS:
+        return
+    for _ in range(happens(days.chance, 1.0)):
+        member = days.chance.choice(days.hospital.by_role["administrator"])
+        at_s = days.moment(*WINDOW_H)
+        base = member.base(member.addresses[0])
+        days.out.append(acts.login(at_s - 2 * MINUTE_S, base))
+        days.out.append(acts.change(at_s, base, days.chance.choice(_PLANNED)))
+
+
+def _accounts(days: Days, day: int) -> None:
+    """Add people and help those who forgot their password: whenever they come."""
+    if not days.scale.is_workday(day):
+        return
+    for _ in range(happens(days.chance, 0.3 + days.scale.beds / 400)):
+        at_s = days.moment(8, 16)
+        session = days.on_duty.at(days.chance, "it", "administrator", at_s)
+        if session:
+            days.out.append(
+                acts.change(at_s, session.base, days.chance.choice(_DESK_WORK))
+            )
+
+
+def _devices(days: Days) -> None:
+    """Renew a certificate, or get a new version from the maker, who tells nobody."""
+    chance, hospital = days.chance, days.hospital
+    many = len(hospital.devices)
+    for number in range(happens(chance, many / 365)):
+        at = chance.randrange(many)
+        device = hospital.devices[at]
+        at_s = days.moment(8, 16)
+        session = days.on_duty.at(chance, "it", "administrator", at_s)
+        if session is None or not device.base["certificate"]:
+            continue
+        mark = fingerprint(days.scale.seed, device.name, days.start_s, number)
+        days.out.append(
+            acts.change(
+                at_s, session.base, "device renewed",
+                device=device.name, certificate=mark,
+            )
+        )  # fmt: skip
+        hospital.replace(at, replace(device, base={**device.base, "certificate": mark}))
+    for _ in range(happens(chance, many / 500)):
+        at = chance.randrange(many)
+        device = hospital.devices[at]
+        version = f"{device.base['implementation']}.{chance.randrange(9)}"
+        hospital.replace(
+            at, replace(device, base={**device.base, "implementation": version})
+        )
+
+
+def _privacy(days: Days) -> None:
+    """Read the record once a week, as somebody is appointed to do."""
+    officer = days.chance.choice(days.hospital.by_role["privacy"])
+    at_s, base = days.moment(9, 15), officer.base(officer.addresses[0])
+    days.out.append(acts.login(at_s - 60, base))
+    for number in range(5):
+        days.out.append(
+            acts.about(
+                at_s + 90 * number, Kind.AUDIT_READ, base, None, what="list",
+            )
+        )  # fmt: skip
+
+
+def _upgrade(days: Days) -> None:
+    """Stop and start the node in the window for changes."""
+    at_s = days.start_s + 19 * HOUR_S
+    node = {"who": "leadglass", "who_kind": "program", "channel": "local"}
+    days.out.append(Draft(at_s, Kind.STOP, node, {"what": "upgrade"}))
+    days.out.append(Draft(at_s + 40, Kind.START, node, {}))
+
+
+def past(hospital: Hospital) -> Iterator[Draft]:
+    """Yield the little that is kept of the months before: who was seen when, in order.
+
+    It is what tells an account that slept from one that is used.
+    """
+    chance = stream(hospital.scale.seed, "past")
+    drafts = []
+    for member in hospital.members:
+        day = -PAST_DAYS + chance.uniform(0, SEEN_EVERY_DAYS)
+        left = member.person.left
+        while day < 0:
+            at_s = int(day) * DAY_S + chance.uniform(8.5, 15.5) * HOUR_S
+            if member.is_away and day > AWAY_SINCE_DAYS - PAST_DAYS:
+                break
+            if left is None or hospital.scale.moment(at_s) < left:
+                drafts.append(acts.login(at_s, member.base(member.addresses[0])))
+            day += chance.uniform(0.5, 1.5) * SEEN_EVERY_DAYS
+    for device in (*hospital.devices, *hospital.programs):
+        day = -PAST_DAYS + chance.uniform(0, SEEN_EVERY_DAYS)
+        while day < 0:
+            drafts.append(acts.associate(day * DAY_S, device.base))
+            day += chance.uniform(0.5, 1.5) * SEEN_EVERY_DAYS
+    return iter(sorted(drafts, key=lambda each: each.at_s))
