@@ -114,6 +114,34 @@ class TreeCheck:
             self._has_gap = True
             self.add(b"", None)
 
+    def pass_over(self, end: int) -> None:
+        """Go on at ``end``; the tiles before it were pruned, and their hashes stand.
+
+        What was signed within a tile cannot be held against anything any more; what
+        was signed later vouches for its hash.
+        """
+        while self.size < end:
+            place = self._tiles.size
+            kept = self._take_kept(place)
+            if kept is None:
+                first = place * TILE_WIDTH
+                self._findings.find(
+                    "tree",
+                    f"the stored hash over the pruned records {first} to "
+                    f"{first + TILE_WIDTH - 1} is missing",
+                    first,
+                    first + TILE_WIDTH - 1,
+                )
+                self._is_incomplete = True
+            self._append_tile(kept or _NO_HASH)
+            self.size += TILE_WIDTH
+            while (
+                self._position < len(self._signed)
+                and self._signed[self._position].size < self.size
+            ):
+                self._position += 1
+            self._see_checkpoints()
+
     def frontier(self, *, is_stored: bool = False) -> bytes:
         """Return the encoded frontier of the tree as far as it goes."""
         rest = Frontier()
@@ -163,10 +191,13 @@ class TreeCheck:
                     "over them: at least one was altered"
                 )
                 self._findings.find("tree", text, first, last)
-        for level, above, hash_ in self._tiles.append(root):
-            self._upper[level + TILE_LEVELS, above] = hash_
+        self._append_tile(root)
         self._computed, self._stored = [], []
         self._has_gap = False
+
+    def _append_tile(self, root: bytes) -> None:
+        for level, above, hash_ in self._tiles.append(root):
+            self._upper[level + TILE_LEVELS, above] = hash_
 
     def _take_kept(self, place: int) -> bytes | None:
         while self._next_kept is not None:

@@ -5,9 +5,9 @@ transaction as the act they record, so there is never one without the other. The
 checkpoint file follows within a second; until then the database is ahead of it,
 which is no contradiction.
 
-Erasure of personal data: records of a patient can lose ``record``, ``salt`` and
-``keys``; the commitment moves to a table of erasures that a later record authorises,
-and every hash of the tree still follows from it.
+Retention: whole tiles of old records can be pruned, and records of a patient can lose
+``record``, ``salt`` and ``keys``; a later record of the log orders it (``orders``), and
+every hash of the tree still follows from what is left (``withdrawn``).
 """
 
 import os
@@ -68,6 +68,13 @@ from leadglass.audit.search import (
 )
 from leadglass.audit.timeline import Bucket, count
 from leadglass.audit.verification import Verification
+from leadglass.audit.withdrawn import (
+    Pruned,
+    check_kept,
+    check_provable,
+    commitments,
+    pruned_of,
+)
 from leadglass.audit.witness import Offer, WitnessKey
 from leadglass.database.engine import Database, Transaction
 from leadglass.errors import BadData, Damaged, NotFound
@@ -342,6 +349,11 @@ class AuditLog:
         with self._database.read() as connection:
             return _size(connection)
 
+    @staticmethod
+    def size_in(connection: Connection) -> int:
+        """Return the number of records in one snapshot, or within a transaction."""
+        return _size(connection)
+
     def get(self, n: int) -> Record:
         """Return one record.
 
@@ -352,9 +364,27 @@ class AuditLog:
             row = connection.execute(
                 RECORDS.where(tables.record.c.n == n)
             ).one_or_none()
-        if row is None:
-            raise NotFound("there is no such audit record")
+            if row is None:
+                raise self._no_record(connection, n)
         return record_of(row)
+
+    def pruned(self) -> Pruned:
+        """Return which records were pruned, and by which record of the log.
+
+        Raises:
+            Unavailable: The database cannot answer.
+        """
+        with self._database.read() as connection:
+            return pruned_of(connection, self.origin)
+
+    def _no_record(self, connection: Connection, n: int) -> NotFound:
+        pruned = pruned_of(connection, self.origin)
+        if n in pruned.numbers:
+            return NotFound(
+                f"this audit record was pruned after its time; record {pruned.order} "
+                "says when, and by whom"
+            )
+        return NotFound("there is no such audit record")
 
     def following(self, first: int, records_max: int) -> Sequence[Record]:
         """Return the records from a number on, in their order, in memory.
@@ -433,6 +463,9 @@ class AuditLog:
     def prove(self, n: int, *, disclose: bool = False) -> Proof:
         """Return the proof that record ``n`` is in the log as it stands.
 
+        Of a record whose personal data was erased, too: when it was recorded, and
+        which kind of event it was, can still be proven.
+
         Args:
             n: Number of the record.
             disclose: Put the record itself in, with whom it names.
@@ -448,11 +481,14 @@ class AuditLog:
             ).one_or_none()
             head = connection.execute(_HEAD).one_or_none()
             if row is None or head is None or n >= head.size:
-                raise NotFound("there is no such audit record")
-            if row.record is None:
+                raise self._no_record(connection, n)
+            if row.record is not None:
+                commitment = commit(row.salt, row.search_keys, row.record)
+            elif disclose:
                 raise NotFound("the personal data of this audit record was erased")
+            else:
+                commitment = _erased_commitment(connection, n)
             path = inclusion_proof(n, head.size, StoredNodes(connection))
-        commitment = commit(row.salt, row.search_keys, row.record)
         leaf = Leaf(n, row.wall_us, row.mono_us, row.boot, row.code, commitment)
         return Proof(
             leaf.encode(),
@@ -471,9 +507,11 @@ class AuditLog:
             head = connection.execute(_HEAD).one_or_none()
             if head is None:
                 raise NotFound("the audit log has no record yet")
-            return place_of(
+            place = place_of(
                 connection, selection, int(head.size), str(head.note), self.origin
             )
+            check_kept(place, pruned_of(connection, self.origin))
+            return place
 
     def make_evidence(self, place: Place, request: Request) -> Made:
         """Write a folder of evidence that is checked without this node.
@@ -505,6 +543,7 @@ class AuditLog:
         Raises:
             NotFound: There is no record yet.
             Damaged: There are fewer records than it has cosigned.
+            Unavailable: What it cosigned last was pruned.
         """
         if old is None:
             old = self._cosigned.size_of(witness)
@@ -517,8 +556,19 @@ class AuditLog:
                     f"audit log: rolled back: a witness has cosigned {old} records, "
                     f"the database has {head.size}"
                 )
+            check_provable(old, pruned_of(connection, self.origin))
             path = consistency_proof(old, head.size, StoredNodes(connection))
         return Offer(old, tuple(path), str(head.note))
+
+    def cosigned_sizes(self) -> tuple[int, ...]:
+        """Return how many records each witness has cosigned, as far as is known.
+
+        Raises:
+            Unavailable: That cannot be read.
+            Damaged: It was changed.
+        """
+        cosigned = self._cosigned
+        return tuple(cosigned.size_of(each) for each in cosigned.witnesses())
 
     def take_cosigned(self, note: str, witness: WitnessKey) -> Checkpoint:
         """Keep a checkpoint of this log that a witness cosigned.
@@ -577,6 +627,13 @@ def _parsed(note: str) -> Checkpoint:
         return checkpoint.parse(note)
     except BadData as error:
         raise Damaged("audit log: a checkpoint is none; verify the log") from error
+
+
+def _erased_commitment(connection: Connection, n: int) -> bytes:
+    found = commitments(connection, [n]).get(n)
+    if found is None:
+        raise Damaged("audit log: a record lost its content; verify the log")
+    return found
 
 
 _HEAD = select(tables.head.c.size, tables.head.c.frontier, tables.head.c.note).where(

@@ -297,7 +297,8 @@ def _bounds(connection: Connection, search: Search, indexed: int) -> tuple[int, 
     if search.since is None and search.until is None:
         return 0, indexed
     if search.since is None:
-        began = connection.execute(RECORDS.where(tables.record.c.n == 0)).first()
+        oldest = RECORDS.order_by(tables.record.c.n).limit(1)
+        began = connection.execute(oldest).first()
         low = (began.wall_us if began else 0) // _DAY_US
     else:
         low = to_us(search.since) // _DAY_US

@@ -60,7 +60,7 @@ def count(
     numbers: list[int] = []
     for each in moments:
         low = numbers[-1] if numbers else 0
-        numbers.append(_number_at(connection, to_us(each), low, size))
+        numbers.append(number_at(connection, to_us(each), low, size))
     buckets = [
         Bucket(since, until, last - first)
         for since, until, first, last in zip(
@@ -79,7 +79,7 @@ def count(
     return buckets
 
 
-def _number_at(connection: Connection, wall_us: int, low: int, high: int) -> int:
+def number_at(connection: Connection, wall_us: int, low: int, high: int) -> int:
     """Return the number of the first record at or after a moment."""
     c = tables.record.c
     while low < high:

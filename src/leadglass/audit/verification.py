@@ -12,9 +12,11 @@ Records stream by in their order; in memory are one tile of 256 of them, one has
     fork       a signed checkpoint has another root than the records give
     checkpoint the checkpoint file is gone, out of order, or a note in it is forged
     search     the table that searches go by does not agree with the records
+    erasure    what was erased on order is there again, or their table is wrong
     unreadable the database cannot be read through
 
-A clock that jumped is no tampering with the log: it is a remark.
+A clock that jumped is no tampering with the log: it is a remark. So is what was pruned
+or erased as records of the log order it (``withdrawn``).
 """
 
 import struct
@@ -32,6 +34,7 @@ from leadglass.audit.findings import Findings, Report
 from leadglass.audit.leaf import hash_row, hash_rows
 from leadglass.audit.merkle import TILE_WIDTH
 from leadglass.audit.searchcheck import SearchCheck
+from leadglass.audit.withdrawn import Pruned, Withdrawn, read_pruned
 from leadglass.errors import BadData, Damaged, LeadglassError
 
 _ROWS_READ = 512
@@ -113,8 +116,10 @@ class Verification:
             self._findings.find("checkpoint", "the checkpoint file is gone")
         tree = TreeCheck(self._findings, self._signed, _rows(connection, _tiles()))
         search = SearchCheck()
+        withdrawn = self._withdrawn(connection)
         self._progress = progress
-        self._walk(connection, tree, search)
+        self._walk(connection, tree, search, withdrawn)
+        withdrawn.finish(tree.size)
         tree.finish()
         self._compare_search(connection, search)
 
@@ -158,15 +163,38 @@ class Verification:
         self._head = head
         self._signed.append(Signed(head.size, head.root, "the head"))
 
+    def _withdrawn(self, connection: Connection) -> Withdrawn:
+        """Read what is said to be gone; the walk holds the records of it to hashes."""
+        # Of several pointers the newest order counts: it tells all that was pruned.
+        pruned = Pruned()
+        for row in _rows(connection, _orders_of_pruning()):
+            pruned = read_pruned(row, self._origin)
+        return Withdrawn(
+            self._findings,
+            self._origin,
+            pruned,
+            _rows(connection, _erased()),
+        )
+
     def _walk(
-        self, connection: Connection, tree: TreeCheck, search: SearchCheck
+        self,
+        connection: Connection,
+        tree: TreeCheck,
+        search: SearchCheck,
+        withdrawn: Withdrawn,
     ) -> None:
         """Recompute each record's leaf, in their order."""
         newest = max(self._signed, key=lambda each: each.size, default=None)
         limit = newest.size if newest else 0
         at_head = self._head.size if self._head else -1
         walk = _Walk(
-            self._findings, tree, search, limit, at_head, self._compare_frontier
+            self._findings,
+            tree,
+            search,
+            withdrawn,
+            limit,
+            at_head,
+            self._compare_frontier,
         )
         for part in _parts(connection, _records()):
             self._records += len(part)
@@ -212,6 +240,7 @@ class _Walk:
         findings: Findings,
         tree: TreeCheck,
         search: SearchCheck,
+        withdrawn: Withdrawn,
         limit: int,
         at_head: int,
         see_head: Callable[[TreeCheck], None],
@@ -219,6 +248,7 @@ class _Walk:
         self._findings = findings
         self._tree = tree
         self._search = search
+        self._withdrawn = withdrawn
         self._clock = ClockCheck(findings)
         self._limit = limit
         self._at_head = at_head
@@ -227,6 +257,9 @@ class _Walk:
 
     def take(self, rows: Sequence[Row]) -> None:
         """Recompute the leaves of some rows."""
+        first = rows[0][0]
+        if isinstance(first, int) and self._tree.size < first < self._limit:
+            self._go_on_at(first)
         if not self._take_whole(rows):
             for row in rows:
                 self._take_one(row)
@@ -239,6 +272,8 @@ class _Walk:
             return False
         if first < self._at_head < end or first < self._indexed < end:
             return False  # something else begins within them
+        if self._withdrawn.pruned.meets(first, end):
+            return False
         try:
             hashes = hash_rows(rows)
         except (TypeError, struct.error):
@@ -246,6 +281,7 @@ class _Walk:
         if hashes != [row[8] for row in rows]:
             return False
         self._clock.see_all(rows)
+        self._withdrawn.look(rows)
         if first < self._indexed:
             self._search.expect([row[5] for row in rows], range(first, end))
         self._tree.extend(hashes)
@@ -260,18 +296,32 @@ class _Walk:
                 "inserted", f"record {n} has a number that was never signed", n, n
             )
             return
+        if n in self._withdrawn.pruned:
+            self._findings.find(
+                "inserted", f"record {n} was pruned, and is there again", n, n
+            )
+            return
         if n > self._tree.size:
-            self._tree.skip(n)
+            self._go_on_at(n)
         computed = _hash(row)
-        if computed != stored:
+        erased = b"" if computed else self._withdrawn.take(row)
+        if erased:
+            computed = erased
+            self._clock.see(n, row[1], row[2], row[3])
+        elif computed != stored:
             self._tell_altered(n, is_gone=row[7] is None)
         else:
             self._clock.see(n, row[1], row[2], row[3])
-        if n < self._indexed:
+            self._withdrawn.look([row])
+        if n < self._indexed and not erased:
             self._search.expect([row[5]], [n])
         self._tree.add(computed, stored)
         if self._tree.size == self._at_head:
             self._see_head(self._tree)
+
+    def _go_on_at(self, n: int) -> None:
+        tree = self._tree
+        self._withdrawn.gap(tree.size, n, tree.pass_over, tree.skip)
 
     def _tell_altered(self, n: int, *, is_gone: bool) -> None:
         if is_gone:
@@ -329,6 +379,16 @@ def _heads() -> Select[Any]:
     return select(
         c.id, c.size, cast(c.frontier, LargeBinary), cast(c.note, LargeBinary)
     ).order_by(c.id)
+
+
+def _orders_of_pruning() -> Select[Any]:
+    pointers = select(tables.pruned.c.order_n)
+    return _records().where(tables.record.c.n.in_(pointers))
+
+
+def _erased() -> Select[Any]:
+    c = tables.erased.c
+    return select(c.n, cast(c.commitment, LargeBinary))
 
 
 def _mentions() -> Select[Any]:

@@ -328,6 +328,20 @@ class Database:
             if connection.exec_driver_sql("PRAGMA quick_check(1)").scalar() != "ok":
                 raise Damaged("database: its tables and indices disagree")
 
+    def settle(self) -> None:
+        """Copy the log back and cut it off, so that it holds nothing erased any more.
+
+        As far as no reader needs it: then a later call, or the last ``close``, does.
+
+        Raises:
+            Unavailable: The database cannot answer now.
+        """
+        with _translating(), self._readers.connect() as connection:
+            # Past SQLAlchemy, which would begin a transaction that forbids it.
+            cursor = connection.connection.cursor()
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            cursor.close()
+
     def close(self) -> None:
         """Wait for the works under way, refuse new ones, and close the file."""
         with self._mutex:

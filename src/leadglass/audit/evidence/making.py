@@ -36,6 +36,13 @@ from leadglass.audit.evidence.selection import Place, Selection
 from leadglass.audit.leaf import Leaf, commit, hash_row
 from leadglass.audit.merkle import consistency_proof
 from leadglass.audit.nodes import StoredNodes
+from leadglass.audit.withdrawn import (
+    Pruned,
+    check_provable,
+    hash_erased,
+    leaf_of,
+    pruned_of,
+)
 from leadglass.audit.witness import WitnessKey
 from leadglass.errors import BadData, Damaged, Misconfigured, Unavailable
 
@@ -94,6 +101,7 @@ class _Shown:
     records: int = 0
     opened: int = 0
     others: int = 0
+    erased: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
 
 
@@ -170,7 +178,8 @@ class _Making:
         self._write("records.jsonl", self._lines(shown))
         proof = multiproof(place.runs, place.size, nodes) if place.runs else []
         self._write("proof.json", [_json([_text(each) for each in proof])])
-        notes = _chain([*source.cosigned, *source.notes], place.note)
+        pruned = pruned_of(source.connection, source.signer.origin)
+        notes = _chain([*source.cosigned, *source.notes], place.note, pruned)
         self._write("checkpoints", (each.encode() for each in notes))
         sizes = [parse(each).size for each in notes]
         self._write(
@@ -237,6 +246,7 @@ class _Making:
             "checkpoint": {"root": head.root.hex(), "size": head.size},
             "counts": {
                 "checkpoints": checkpoints,
+                "erased": shown.erased,
                 "kinds": dict(sorted(shown.kinds.items())),
                 "opened": shown.opened,
                 "others": shown.others,
@@ -253,7 +263,24 @@ class _Making:
     def _lines(self, shown: _Shown) -> Iterator[bytes]:
         for run in self._source.place.runs:
             for row in _rows(self._source.connection, run):
-                yield self._line(row, shown)
+                yield self._erased(row, shown) or self._line(row, shown)
+
+    def _erased(self, row: Any, shown: _Shown) -> bytes | None:
+        """Return a record whose content was erased on order; None: it was not."""
+        if row.record is not None:
+            return None
+        column = tables.erased.c
+        found = self._source.connection.execute(
+            select(column.commitment, column.order_n).where(column.n == row.n)
+        ).one_or_none()
+        if found is None or hash_erased(tuple(row), found.commitment) != row.leaf:
+            return None
+        shown.records += 1
+        shown.erased += 1
+        leaf = leaf_of(tuple(row), found.commitment)
+        return _json(
+            {"erased_by": found.order_n, "leaf": _text(leaf.encode()), "n": row.n}
+        )
 
     def _line(self, row: Any, shown: _Shown) -> bytes:
         """Return a record, opened or closed, once it is found to be as it was."""
@@ -334,15 +361,17 @@ def _rows(connection: Connection, run: Run) -> Iterator[Any]:
         )
 
 
-def _chain(notes: Sequence[str], head: str) -> list[str]:
+def _chain(notes: Sequence[str], head: str, pruned: Pruned) -> list[str]:
     """Return the checkpoints up to the head; of those of one body the first.
 
-    What a power cut left of one is passed over.
+    What a power cut left of one is passed over, and what was signed within a tile
+    that was pruned: that the log continues it cannot be shown any more.
     """
     found: dict[str, str] = {}
     size = parse(head).size
     for note in [*notes, head]:
-        with suppress(BadData):
+        with suppress(BadData, Unavailable):
+            check_provable(parse(note).size, pruned)
             if parse(note).size <= size:
                 found.setdefault(note.partition("\n\n")[0], note)
     return sorted(found.values(), key=lambda note: parse(note).size)

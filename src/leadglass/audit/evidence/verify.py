@@ -53,6 +53,7 @@ _EMPTY_ROOT = sha256(b"").digest()
 _CLOCK_JUMP_US = 2_000_000
 _JUMPS_TOLD_MAX = 20
 _WRONG_TOLD_MAX = 20
+_ERASED_TOLD_MAX = 20
 
 
 class Wrong(Exception):
@@ -63,6 +64,7 @@ class Leaf(NamedTuple):
     """What the tree holds of a record."""
 
     is_open: bool
+    erased_by: int | None
     n: int
     wall_us: int
     mono_us: int
@@ -362,6 +364,15 @@ class Folder:
             for line in file:
                 self._take(json.loads(line))
         opened = sum(each.is_open for each in self.leaves)
+        erased = [each for each in self.leaves if each.erased_by is not None]
+        for each in erased[:_ERASED_TOLD_MAX]:
+            self.remarks.append(
+                f"the content of record {each.n} was erased on order, as record "
+                f"{each.erased_by} says; when and which kind of event it was, the "
+                "tree still proves"
+            )
+        if len(erased) > _ERASED_TOLD_MAX:
+            self.remarks.append(f"{len(erased)} records were erased so")
         return (
             f"{opened} records are what the record committed to when they were "
             f"written; {len(self.leaves) - opened} are shown closed"
@@ -371,7 +382,10 @@ class Folder:
         data = base64.b64decode(members["leaf"], validate=True)
         if len(data) != _LEAF.size or data[0] != 1:
             raise Wrong("a line of records.jsonl holds no leaf")
-        leaf = Leaf("record" in members, *_LEAF.unpack(data)[1:])
+        erased_by = members.get("erased_by")
+        leaf = Leaf("record" in members, erased_by, *_LEAF.unpack(data)[1:])
+        if erased_by is not None and (leaf.is_open or not erased_by > leaf.n):
+            raise Wrong(f"record {leaf.n} cannot have been erased like this")
         if self.leaves and leaf.n <= self.leaves[-1].n:
             raise Wrong(f"record {leaf.n} is not in its place")
         if leaf.is_open:
@@ -452,7 +466,7 @@ class Folder:
         closed = [
             each.n
             for each, is_within in zip(self.leaves, within)  # noqa: B905  # as many
-            if is_within and not each.is_open
+            if is_within and not each.is_open and each.erased_by is None
         ]
         if has_all and closed:
             raise Wrong(f"record {closed[0]} of the window is not opened")
