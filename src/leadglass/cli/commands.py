@@ -116,6 +116,7 @@ GROUPS: Final[Mapping[str, str]] = MappingProxyType(
         "audit forward": "the record on its way to receivers of syslog",
         "keys": "the keys that open this node",
         "authority": "the certificate authority of this node",
+        "simulate": "an invented hospital, to judge the review by",
     }
 )
 
@@ -907,6 +908,24 @@ _KEYS: Final = (
     ),
 )
 
+_SIMULATION: Final = (
+    Command(
+        name="simulate hospital",
+        help="write what happened in an invented hospital: facts, and the truth",
+        details="Needs no node. The same seed gives the same file.",
+        handler="simulate:hospital",
+        arguments=(
+            _option("--seed", "N", "where chance begins (default: anywhere)", type=int),
+            _option("--beds", "N", "size of the hospital", type=int, default=200),
+            _option("--days", "N", "how long", type=int, default=28),
+            _flag("--light", "many ordinary facts quickly, without any attack"),
+            _option("--out", "FILE", "where to write it; a new file", required=True),
+        ),
+        answer=("seed", "beds", "days", "facts", "attacks", "lines", "out"),
+    ),
+)
+
 COMMANDS: Final = (
     *(*_NODE, *_DEVICES, *_PEOPLE, *_REACH, *_ARCHIVE, *_AUDIT, *_WITNESS, *_KEYS),
+    *_SIMULATION,
 )

@@ -1,7 +1,6 @@
 """Chance that comes again: each part of a simulation has a stream of its own.
 
-What one part draws changes nothing of another, so that an attack more leaves the
-ordinary days as they were.
+So that one more draw in one of them does not change all the others.
 """
 
 import hashlib

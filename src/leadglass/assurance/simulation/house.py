@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from math import floor
 from typing import Final
 
 from leadglass.assurance.simulation import acts
@@ -172,7 +173,7 @@ def past(hospital: Hospital) -> Iterator[Draft]:
         day = -PAST_DAYS + chance.uniform(0, SEEN_EVERY_DAYS)
         left = member.person.left
         while day < 0:
-            at_s = int(day) * DAY_S + chance.uniform(8.5, 15.5) * HOUR_S
+            at_s = floor(day) * DAY_S + chance.uniform(8.5, 15.5) * HOUR_S
             if member.is_away and day > AWAY_SINCE_DAYS - PAST_DAYS:
                 break
             if left is None or hospital.scale.moment(at_s) < left:

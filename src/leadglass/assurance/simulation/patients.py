@@ -1,14 +1,14 @@
 """Patients, their examinations and their stays; how many are remembered is bounded."""
 
 import random
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Final, NamedTuple
 
 from leadglass.assurance.review.knowledge import Patient, Shift, Stay, StudyOf
 from leadglass.assurance.simulation.chance import Weighted, stream, uid
-from leadglass.assurance.simulation.devices import MODALITIES, Device
+from leadglass.assurance.simulation.devices import Device
 from leadglass.assurance.simulation.draft import DAY_S
 from leadglass.assurance.simulation.scale import Scale
 from leadglass.assurance.simulation.staff import Member
@@ -25,6 +25,8 @@ EARLIER_DAYS: Final = 900
 # Studies of one patient that are remembered.
 STUDIES_MAX: Final = 8
 _UID_ROOT: Final = 7
+# How often a modality is used, compared with the others.
+_USE: Final = {"CR": 8, "CT": 3, "MR": 2, "US": 4, "XA": 0.6, "MG": 0.5, "NM": 0.4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +208,5 @@ def images_of(chance: random.Random, device: Device) -> int:
 
 def weights_of(modalities: tuple[Device, ...]) -> tuple[float, ...]:
     """Return how often each modality is used: radiographs most, nuclear least."""
-    used = dict(
-        zip((m.kind for m in MODALITIES), (8, 3, 2, 4, 0.6, 0.5, 0.4), strict=True)
-    )
-    many = {kind: sum(d.kind == kind for d in modalities) for kind in used}
-    return tuple(used[d.kind] / many[d.kind] for d in modalities)
+    many = Counter(each.kind for each in modalities)
+    return tuple(_USE[each.kind] / many[each.kind] for each in modalities)

@@ -75,7 +75,7 @@ class Simulation:
         days.make(self.day)
         noise.make(days)
         house.make(days, self.day)
-        self._carried += days.out
+        self._take(days.out)
         for number, script in attacks:
             self._begin(number, script)
         yield from days.news
@@ -85,7 +85,15 @@ class Simulation:
         chance = stream(self.scale.seed, "attack", number)
         drafts = list(script.act(Scene(self._days, chance, number)))
         self._running[number] = _Running(script, len(drafts))
-        self._carried += [each._replace(attack=number) for each in drafts]
+        self._take([each._replace(attack=number) for each in drafts])
+
+    def _take(self, drafts: list[Draft]) -> None:
+        """Keep drafts until they are recorded; what is before today, is today."""
+        start_s = self.day * DAY_S
+        self._carried += [
+            each if each.at_s >= start_s else each._replace(at_s=start_s)
+            for each in drafts
+        ]
 
     def _until(self, end_s: float) -> Iterator[Line]:
         """Yield what is recorded before ``end_s``; keep the rest for the next day."""

@@ -198,6 +198,8 @@ def _member(  # noqa: PLR0913, PLR0917 - drawn in this order, once
     surname = names.draw(chance)
     is_patient = chance.random() < STAFF_PATIENTS
     fate = chance.random() if turn >= STAYING else 1.0
+    if post.role == "nurse" and turn == STAYING and network % 2:
+        fate = 0.0 if network % 4 == 1 else LEFT  # there is always somebody
     left = fate < LEFT
     person = Person(
         name=f"{surname}.{number}",
@@ -246,6 +248,8 @@ def _hours_of(scale: Scale, member: Member, day: int) -> tuple[float, float] | N
     match member.pattern:
         case Pattern.WARD:
             works = (day + 3 * turn + 2 * week) % 7 < _DAYS_OF_WEEK
+            if day % 7 == 0 and (week + turn) % 3 == 0:
+                works = False  # comes home from a week of nights
             return _TURNS_H[(week + turn) % 3] if works else None
         case Pattern.NIGHTS:
             return _NIGHT_H if (day - turn) % _NIGHTS_EVERY == 0 else None
