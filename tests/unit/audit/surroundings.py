@@ -9,9 +9,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from leadglass.audit import tables
 from leadglass.audit.builders import Actor, Events, Node, Study
+from leadglass.audit.erasing import erase as erase_rows
+from leadglass.audit.erasing import rows_of
 from leadglass.audit.events import Event, SOPClass
 from leadglass.audit.log import AuditLog
-from leadglass.database.engine import Database
+from leadglass.audit.orders import RetentionEvents
+from leadglass.audit.pruning import point_at, remove, tile_at
+from leadglass.audit.runs import Runs
+from leadglass.audit.withdrawn import pruned_of
+from leadglass.database.engine import Database, Transaction
 from leadglass.database.tables import metadata
 
 ORIGIN = "leadglass.example/pacs"
@@ -115,3 +121,36 @@ def fill(log: AuditLog, database: Database, count: int) -> None:
             log.append(tx, stored(number))  # type: ignore[arg-type]
 
     database.write(work)
+
+
+RETENTION = RetentionEvents(EVENTS.node)
+
+
+def prune(log: AuditLog, database: Database, *taken: int) -> int:
+    """Prune tiles as a run does; return the number of the record that says so."""
+
+    def work(tx: Transaction) -> int:
+        before = pruned_of(tx.connection, ORIGIN).numbers
+        tiles = [tile_at(tx.connection, place) for place in taken]
+        for tile in tiles:
+            remove(tx.connection, tile)
+        gone = before | Runs.of(tile.run for tile in tiles)
+        event = RETENTION.pruned(OPERATOR, gone, "2033-01-01T00:00:00+00:00", "")
+        order = log.append(tx, event)
+        point_at(tx.connection, order)
+        return order
+
+    return database.write(work)
+
+
+def erase(log: AuditLog, database: Database, *numbers: int) -> int:
+    """Erase records as an order does; return the number of the record that says so."""
+
+    def work(tx: Transaction) -> int:
+        rows = rows_of(tx.connection, numbers)
+        event = RETENTION.erased(OPERATOR, 1, Runs.of_numbers(numbers), Runs())
+        order = log.append(tx, event)
+        erase_rows(tx.connection, rows, order)
+        return order
+
+    return database.write(work)

@@ -114,6 +114,7 @@ _AUDIT_EVENT: Shape = {
     "subtype": (_CODING, 0, 0),
     "action": (_matches("[CRUDE]"), 0, 1),
     "recorded": (_INSTANT, 1, 1),
+    "period": ({"start": (_INSTANT, 0, 1), "end": (_INSTANT, 0, 1)}, 0, 1),
     "outcome": (_matches("0|4|8|12"), 0, 1),
     "outcomeDesc": (_some_text, 0, 1),
     "purposeOfEvent": (_CONCEPT, 0, 0),
