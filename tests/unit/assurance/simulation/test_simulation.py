@@ -173,7 +173,7 @@ def test_attacks_are_a_small_part_of_all_looks(
 def test_what_is_remembered_does_not_grow_with_the_days() -> None:
     scale = Scale(seed=1, beds=20, days=120)
     simulation = Simulation(scale)
-    sizes = []
+    sizes: list[int] = []
     for line in simulation.lines():
         if isinstance(line, Fact) and len(sizes) < simulation.day:
             days = simulation._days
