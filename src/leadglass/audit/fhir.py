@@ -44,7 +44,7 @@ _ROLE: Final = f"{_TERMINOLOGY}/object-role"
 _LIFE_CYCLE: Final = f"{_TERMINOLOGY}/dicom-audit-lifecycle"
 _SOURCE_TYPE: Final = f"{_TERMINOLOGY}/security-source-type"
 _EXTENSION: Final = "http://hl7.org/fhir/StructureDefinition/auditevent-"
-_UID: Final = "urn:dicom:uid"
+UID_SYSTEM: Final = "urn:dicom:uid"
 _PERSON, _PATIENT, _SYSTEM, _RESOURCE = "1", "1", "2", "13"
 
 Json = dict[str, Any]
@@ -58,27 +58,30 @@ def audit_event(record: Record, own: str) -> Json:
         own: Name of the log.
     """
     try:
-        return _resource(*readable(record, own), record.n)
+        return _resource(*readable(record, own), record)
     except NOT_OURS:
-        return _resource(*unreadable(record, own), record.n)
+        return _resource(*unreadable(record, own), record)
 
 
-def _resource(event: Event, source: AuditSource, number: int) -> Json:
+def _resource(event: Event, source: AuditSource, record: Record) -> Json:
+    happened, recorded = date_time(event.time), date_time(record.time)
     made: Json = {
         "resourceType": "AuditEvent",
-        "id": str(number),
+        "id": str(record.n),
         "type": _dcm(event.id),
         "action": str(event.action),
-        "recorded": date_time(event.time),
+        "recorded": recorded,
         "outcome": str(int(event.outcome)),
         "agent": [_agent(each) for each in event.participants],
         "source": _source(source),
         "entity": [
             *map(_entity, event.objects),
             *map(_returned, event.returned),
-            _record(event, source, number),
+            _record(event, source, record.n),
         ],
     }
+    if happened != recorded:
+        made["period"] = {"start": happened, "end": happened}
     if event.types:
         made["subtype"] = [_dcm(each) for each in event.types]
     if event.outcome_description:
@@ -180,7 +183,7 @@ def _what(thing: ParticipantObject) -> Json:
 
 
 def _uid(uid: str) -> Json:
-    return {"system": _UID, "value": f"urn:oid:{visible(uid)}"}
+    return {"system": UID_SYSTEM, "value": f"urn:oid:{visible(uid)}"}
 
 
 def _detail(kind: str, value: str) -> Json:

@@ -72,6 +72,7 @@ class Search:
         events: One of these kinds; empty takes all. Not looked up, so for whoever asks
             about something that is.
         outcomes: One of these; empty takes all. Not looked up either.
+        types: One of these varieties; empty takes all. Not looked up either.
         user: Mentions this device or person.
         address: Mentions this network address.
         patient: Mentions this Patient ID.
@@ -85,6 +86,7 @@ class Search:
     event: EventID | None = None
     events: frozenset[EventID] = frozenset()
     outcomes: frozenset[Outcome] = frozenset()
+    types: frozenset[str] = frozenset()
     user: str | None = None
     address: str | None = None
     patient: str | None = None
@@ -252,7 +254,7 @@ def _fits(
     record: Record, search: Search, wanted: set[tuple[str, str]], own: str
 ) -> bool:
     """Look at the record itself: two values may share a key."""
-    if not wanted and not search.outcomes:
+    if not wanted and not search.outcomes and not search.types:
         return True
     if not record.data:
         return False
@@ -261,6 +263,8 @@ def _fits(
     except BadData:
         return True  # tampered with: whoever searches shall see it
     if search.outcomes and event.outcome not in search.outcomes:
+        return False
+    if search.types and search.types.isdisjoint(event.types):
         return False
     return wanted <= set(event.mentions(own))
 

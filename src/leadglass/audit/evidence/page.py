@@ -132,6 +132,8 @@ def page(manifest: Mapping[str, Any], kinds: Mapping[str, int]) -> str:
     others = ""
     if counts["others"]:
         others = f"Of the opened    {counts['others']} name other patients, too\n"
+    if counts["erased"]:
+        others += f"Of the closed    {counts['erased']} lost their content on order\n"
     told = "\n".join(f"{count:15,} {kind}" for kind, count in sorted(kinds.items()))
     return _PAGE.format(
         origin=manifest["origin"],
