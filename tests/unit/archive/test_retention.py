@@ -1,9 +1,11 @@
 """Pruning: what is old goes, what is held, needed or not handed on stays."""
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -30,9 +32,10 @@ from leadglass.audit.log import AuditLog
 from leadglass.audit.runs import Runs
 from leadglass.audit.search import Search
 from leadglass.audit.witness import WitnessKey, sign
+from leadglass.config import Limits
 from leadglass.database.engine import Transaction
 from leadglass.errors import BadData, Damaged, LeadglassError, Refused, Unavailable
-from tests.unit.archive.conftest import OPERATOR, ORIGIN, Home
+from tests.unit.archive.conftest import OPERATOR, ORIGIN, Home, open_home
 from tests.unit.audit.surroundings import SetClock, stored
 
 HERE = ip_address("10.4.0.7")
@@ -42,6 +45,8 @@ PIA = Caller(Who(Kind.OPERATOR, "pia"), HERE, channel="TLSv1.3")
 ADA = Caller(Who(Kind.OPERATOR, "ada"), HERE, channel="TLSv1.3")
 PROGRAM = Caller(Who(Kind.SERVICE, "siem"), HERE, channel="TLSv1.3")
 DAY = timedelta(days=1)
+
+PEOPLE = {"paul": "privacy", "pia": "privacy", "ada": "administrator"}
 
 # Four tiles of old records, and two months between any two that follow.
 OLD = 1024
@@ -96,9 +101,16 @@ class Aged:
         self.parts.database.write(work)
 
     def pass_time(self, steps: int = STEPS) -> None:
-        for _ in range(steps):
-            self.clock.passes(STEP.total_seconds())
-            self.add(1)
+        """Let time pass, in which something is recorded now and then."""
+        size, began = self.parts.audit.size(), self.clock.wall
+
+        def work(tx: Transaction) -> None:
+            self.clock.passes((began - self.clock.wall) / 1_000_000)
+            for number in range(size, size + steps):
+                self.clock.passes(STEP.total_seconds())
+                self.parts.audit.append(tx, stored(number))
+
+        self.parts.database.write(work)
 
     def verified(self) -> Report:
         return self.parts.audit.verify()
@@ -107,25 +119,48 @@ class Aged:
         return [each.n for each in self.parts.audit.list(Search())]
 
 
-@pytest.fixture
-def aged(home: Home) -> Iterator[Aged]:
-    clock = SetClock()
+def log_of(home: Home, clock: SetClock) -> AuditLog:
     key = Ed25519PrivateKey.from_private_bytes(home.parts.keyring.derive("audit"))
-    log = AuditLog(home.parts.database, key, ORIGIN, home.folder, clock=clock)
+    return AuditLog(home.parts.database, key, ORIGIN, home.folder, clock=clock)
+
+
+def close(home: Home) -> None:
+    home.parts.close()
+    home.parts.audit.close()
+    home.parts.database.close()
+    home.inner.close()
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("filled")
+    home = open_home(folder, Limits())
+    log = log_of(home, SetClock())
+
+    def work(tx: Transaction) -> None:
+        for number in range(OLD):
+            log.append(tx, stored(number))
+
+    home.parts.database.write(work)
+    log.close()
+    close(home)
+    return folder
+
+
+@pytest.fixture
+def aged(filled: Path, tmp_path: Path) -> Iterator[Aged]:
+    folder = shutil.copytree(filled, tmp_path / "node")
+    home, clock = open_home(folder, Limits()), SetClock()
+    log = log_of(home, clock)
     parts = replace(home.parts, audit=log)
-    for who, role in (
-        ("paul", "privacy"),
-        ("pia", "privacy"),
-        ("ada", "administrator"),
-    ):
+    for who, role in PEOPLE.items():
         subject = Who(Kind.OPERATOR, who)
         rules = rules_of_person(subject, (role,), EVERYTHING, HOUSE_NETWORKS)
         home.rules.rules = (*home.rules.rules, *rules)
-    made = Aged(home, parts, clock)
-    made.add(OLD)
-    yield made
+    yield Aged(home, parts, clock)
     log.close()
     parts.close()
+    close(home)
 
 
 def test_nothing_goes_before_its_time(aged: Aged) -> None:
