@@ -919,9 +919,17 @@ _SIMULATION: Final = (
             _option("--beds", "N", "size of the hospital", type=int, default=200),
             _option("--days", "N", "how long", type=int, default=28),
             _flag("--light", "many ordinary facts quickly, without any attack"),
+            _option(
+                "--as",
+                "FORMAT",
+                "jsonl, with the truth; or the trail alone as atna, fhir or csv",
+                dest="dialect",
+                choices=("jsonl", "atna", "fhir", "csv"),
+                default="jsonl",
+            ),
             _option("--out", "FILE", "where to write it; a new file", required=True),
         ),
-        answer=("seed", "beds", "days", "facts", "attacks", "lines", "out"),
+        answer=("seed", "beds", "days", "facts", "attacks", "lines", "as", "out"),
     ),
 )
 

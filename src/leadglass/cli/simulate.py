@@ -1,14 +1,16 @@
 """``leadglass simulate``: an invented hospital, and rules judged by it."""
 
 import secrets
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, TextIO
 
 from leadglass.assurance.simulation import lines
+from leadglass.assurance.simulation.dialects import DIALECTS
 from leadglass.assurance.simulation.draft import Label
 from leadglass.assurance.simulation.scale import Scale
-from leadglass.assurance.simulation.simulation import Simulation
+from leadglass.assurance.simulation.simulation import Line, Simulation
 from leadglass.assurance.trails.fact import Fact
 from leadglass.cli.answers import Answer, counted
 from leadglass.cli.failures import UsageError
@@ -16,6 +18,8 @@ from leadglass.cli.progress import progress
 from leadglass.cli.session import Session
 from leadglass.errors import Unavailable
 
+# The dialect that has the truth in it.
+OWN: Final = "jsonl"
 # A seed that nobody chose; small enough to be typed again.
 _SEEDS: Final = 10**9
 # So seldom is the bar drawn anew.
@@ -32,15 +36,20 @@ def hospital(session: Session) -> Answer:
     with ExitStack() as stack:
         stream = stack.enter_context(_new(Path(asked.out)))
         update = stack.enter_context(progress("simulating days"))
-        for line in lines.write(simulation.lines(), scale, stream):
+
+        def counted_lines() -> Iterator[Line]:
+            for line in simulation.lines():
+                counts["facts"] += isinstance(line, Fact)
+                counts["attacks"] += isinstance(line, Label)
+                yield line
+
+        for _ in _written(counted_lines(), scale, stream, asked.dialect):
             counts["lines"] += 1
-            counts["facts"] += isinstance(line, Fact)
-            counts["attacks"] += isinstance(line, Label)
             if counts["lines"] % _DRAWN_EVERY == 0:
                 update(simulation.day, scale.days)
     data = {
         "seed": seed, "beds": scale.beds, "days": scale.days, **counts,
-        "out": str(asked.out),
+        "as": asked.dialect, "out": str(asked.out),
     }  # fmt: skip
     told = (
         f"{counted(counts['facts'], 'fact')} of {counted(scale.days, 'day')}",
@@ -48,6 +57,19 @@ def hospital(session: Session) -> Answer:
         f"written: {asked.out}",
     )
     return Answer(data=data, text=told)
+
+
+def _written(
+    every: Iterator[Line], scale: Scale, stream: TextIO, dialect: str
+) -> Iterator[object]:
+    """Write everything, or the facts alone as another program would have."""
+    if dialect == OWN:
+        yield from lines.write(every, scale, stream)
+        return
+    facts = (line for line in every if isinstance(line, Fact))
+    for text in DIALECTS[dialect](facts):
+        stream.write(text + "\n")
+        yield text
 
 
 def _new(path: Path) -> TextIO:
