@@ -1,0 +1,81 @@
+"""``leadglass simulate``: files of an invented hospital."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from leadglass.assurance.simulation import lines
+from leadglass.assurance.simulation.draft import Label
+from leadglass.assurance.trails.fact import Fact
+from leadglass.cli import main
+
+SMALL = ("--beds", "20", "--days", "8")
+
+
+def simulate(path: Path, *more: str) -> int:
+    return main(["simulate", "hospital", "--out", str(path), *SMALL, *more, "--json"])
+
+
+def test_the_same_seed_gives_the_same_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert simulate(tmp_path / "a", "--seed", "5") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert simulate(tmp_path / "b", "--seed", "5") == 0
+    text = (tmp_path / "a").read_text()
+    assert text == (tmp_path / "b").read_text()
+    with (tmp_path / "a").open() as stream:
+        scale, every = lines.read(stream)
+        read = list(every)
+    assert (scale.seed, scale.beds, scale.days) == (5, 20, 8)
+    assert said["lines"] == len(read) == text.count("\n") - 1
+    assert said["facts"] == sum(isinstance(each, Fact) for each in read)
+    assert said["attacks"] == sum(isinstance(each, Label) for each in read) > 0
+
+
+def test_without_a_seed_each_file_is_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in "ab":
+        assert simulate(tmp_path / name, "--light") == 0
+    seeds = [json.loads(each)["seed"] for each in capsys.readouterr().out.splitlines()]
+    assert seeds[0] != seeds[1]
+    assert (tmp_path / "a").read_bytes() != (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("dialect", "begin"),
+    [("atna", "<?xml"), ("fhir", '{"resourceType": "AuditEvent"'), ("csv", "time,")],
+)
+def test_a_trail_alone_has_no_truth_in_it(
+    tmp_path: Path, dialect: str, begin: str
+) -> None:
+    words = ("--seed", "5", "--days", "1", "--as", dialect)
+    assert simulate(tmp_path / "trail", *words) == 0
+    text = (tmp_path / "trail").read_text()
+    assert text.startswith(begin)
+    assert "snooping" not in text
+
+
+def test_nothing_is_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "kept").write_text("mine")
+    assert simulate(tmp_path / "kept") != 0
+    assert (tmp_path / "kept").read_text() == "mine"
+    assert "error" in json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    "wrong", [("--beds", "1"), ("--days", "0"), ("--as", "morse"), ("--seed", "x")]
+)
+def test_what_makes_no_sense_writes_nothing(
+    tmp_path: Path, wrong: tuple[str, str]
+) -> None:
+    assert simulate(tmp_path / "none", *wrong) != 0
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_folder_that_is_not_there_is_no_crash(tmp_path: Path) -> None:
+    assert simulate(tmp_path / "no" / "such") not in {0, 1}
