@@ -18,6 +18,7 @@ from typing import Any
 from leadglass import audit
 from leadglass.archive.condition import MEASURED
 from leadglass.archive.meters import COUNTED
+from leadglass.assurance.simulation.attacks.scripts import SCRIPTS
 from leadglass.audit.accounts import AccountAct, AccountChange, AccountEvents
 from leadglass.audit.builders import (
     INSTANCES_PER_EVENT_MAX,
@@ -535,6 +536,13 @@ def figures() -> str:
     )
 
 
+def scripts() -> str:
+    return table(
+        ("script", "what is done", "found by"),
+        ((f"`{each.name}`", each.title, ", ".join(each.rules)) for each in SCRIPTS),
+    )
+
+
 def _of_rows(rows: Callable[[], Iterator[Row]]) -> str:
     head, *rest = rows()
     return table(head, rest)
@@ -561,6 +569,7 @@ TABLES: Mapping[str, Callable[[], str]] = MappingProxyType(
         "people-events": people_events,
         "event-bounds": bounds,
         "figures": figures,
+        "scripts": scripts,
         **{name: partial(_of_rows, rows) for name, rows in dicomweb.TABLES.items()},
     }
 )
@@ -569,6 +578,7 @@ PAGES = (
     REFERENCE / "dicomweb.md",
     REFERENCE / "audit-events.md",
     REFERENCE / "metrics.md",
+    REFERENCE / "simulation.md",
 )
 
 

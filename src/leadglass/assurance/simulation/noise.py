@@ -99,6 +99,10 @@ def _from_home(days: Days) -> None:
     if not ward or not doctors:
         return
     member, at_s = days.chance.choice(doctors), days.moment(18.5, 23)
+    if days.on_duty.of(member.name, at_s) or days.on_duty.of(
+        member.name, at_s - 1.5 * HOUR_S
+    ):
+        return  # is here, or on the way
     base = member.base(member.home)
     days.out.append(acts.login(at_s - 40, base))
     for case in days.chance.sample(ward, min(3, len(ward))):
