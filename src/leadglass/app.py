@@ -127,6 +127,7 @@ from leadglass.servers.dicomweb.wado_uri import Uri
 from leadglass.servers.dimse.connection import Timeouts
 from leadglass.servers.dimse.retrieve import Outgoing
 from leadglass.servers.dimse.server import DimseServer, UseCases
+from leadglass.servers.fhir.auditevent import AuditEventRoutes
 from leadglass.servers.http.authentication import Judge, Proof, authenticators
 from leadglass.servers.http.guard import Guard
 from leadglass.servers.http.limits import HttpLimits
@@ -890,6 +891,7 @@ def web_routes(
         ).routes(),
         *RuleRoutes(web, RuleDesk(node.accounts, node.rulebook), visits).routes(),
         *AuditRoutes(web, node.trail, node.log_checks).routes(),
+        *AuditEventRoutes(node.trail, node.audit.origin, __version__).routes(),
         *MonitoringRoutes(node.condition).routes(),
         *SystemRoutes(web, node.condition, node.verifications).routes(),
         *AccessRoutes(web, node.histories).routes(),

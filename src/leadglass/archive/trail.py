@@ -74,7 +74,7 @@ class Trail:
         """
         self.parts.require(caller, Right.AUDIT, "audit search")
         found = self.parts.audit.look(search, found_max)
-        self._used(caller, "search", len(found.records))
+        self._used(caller, "search", len(found.records), search.patient or "")
         return found
 
     def get(self, caller: Caller, number: int) -> Record:
@@ -245,6 +245,9 @@ class Trail:
             )
         return report
 
-    def _used(self, caller: Caller, use: str, records: int) -> None:
+    def _used(
+        self, caller: Caller, use: str, records: int, patient_id: str = ""
+    ) -> None:
         actor = self.parts.actor(caller)
-        self.parts.record(self.parts.events.audit_log_used(actor, use, records))
+        event = self.parts.events.audit_log_used(actor, use, records, patient_id)
+        self.parts.record(event)

@@ -107,7 +107,7 @@ _ENTITY: Shape = {
     "query": (_base64, 0, 1),
     "detail": (_DETAIL, 0, 0),
 }
-_AUDIT_EVENT: Shape = {
+AUDIT_EVENT: Shape = {
     "resourceType": (_matches("AuditEvent"), 1, 1),
     "id": (_matches(r"[A-Za-z0-9\-.]{1,64}"), 0, 1),
     "type": (_CODING, 1, 1),
@@ -172,7 +172,7 @@ def made(event: Event) -> dict[str, Any]:
     "event", [each for _, each in BUILT], ids=[name for name, _ in BUILT]
 )
 def test_every_event_that_is_built_has_the_shape(event: Event) -> None:
-    assert list(faults(made(event), _AUDIT_EVENT)) == []
+    assert list(faults(made(event), AUDIT_EVENT)) == []
 
 
 @settings(max_examples=60)
@@ -190,7 +190,7 @@ def test_a_hostile_text_anywhere_has_the_shape(text: str) -> None:
         *EVENTS.stored(actor, (study,)),
         EVENTS.access_refused(actor, text, text, (study,)),
     ):
-        told = list(faults(made(event), _AUDIT_EVENT))
+        told = list(faults(made(event), AUDIT_EVENT))
         assert not text.strip() or told == []
 
 
@@ -260,7 +260,7 @@ def test_who_asks_without_a_role_is_a_recipient() -> None:
 @pytest.mark.parametrize("data", [b"", b"no record"], ids=["erased", "tampered with"])
 def test_a_record_that_cannot_be_read_is_told(data: bytes) -> None:
     found = audit_event(Record(41, NOW, 1, 1, data), "leadglass-1")
-    assert list(faults(found, _AUDIT_EVENT)) == []
+    assert list(faults(found, AUDIT_EVENT)) == []
     assert (found["id"], found["outcome"]) == ("41", "4")
     assert "this record" in found["outcomeDesc"]
 
@@ -268,7 +268,7 @@ def test_a_record_that_cannot_be_read_is_told(data: bytes) -> None:
 def test_a_record_of_another_type_is_told() -> None:
     data = record_of(BUILT[0][1]).data.replace(b'"user":"node"', b'"user":17')
     found = audit_event(Record(41, NOW, 1, 1, data), "leadglass-1")
-    assert list(faults(found, _AUDIT_EVENT)) == []
+    assert list(faults(found, AUDIT_EVENT)) == []
     assert "cannot be read" in found["outcomeDesc"]
 
 
@@ -284,4 +284,4 @@ def test_a_record_of_another_type_is_told() -> None:
     ],
 )
 def test_the_checker_sees_what_is_wrong(change: dict[str, Any]) -> None:
-    assert list(faults({**made(BUILT[0][1]), **change}, _AUDIT_EVENT))
+    assert list(faults({**made(BUILT[0][1]), **change}, AUDIT_EVENT))

@@ -145,3 +145,13 @@ def test_a_verification_tells_how_far_it_is_and_can_be_ended(long: Home) -> None
         with pytest.raises(Cancelled):
             log.verify(progress=end)
     assert told == [(512, 700)]
+
+
+def test_thirty_years_are_one_question(long: Home) -> None:
+    with long.database() as database:
+        log = long.over(database)
+        search = Search(since=FIRST - 10_900 * DAY, until=FIRST + 3 * DAY)
+        narrow = Search(since=FIRST - DAY, until=FIRST + 3 * DAY)
+        assert portions(log, search, 1000) == portions(log, narrow, 1000)
+        assert [len(part) for part in portions(log, search, 1000)] == [300]
+        log.close()

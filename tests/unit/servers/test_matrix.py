@@ -243,6 +243,7 @@ PAGES = ("/", "/login", "/enrol", "/me", "/pages/pages.js", "/pages/pages.css")
 # What everybody who is somebody may ask for: of itself, or what tells of nobody.
 OWN = (
     *("/dicom-web/", "/api/openapi.json", "/start", "/language", "/web/{file}"),
+    "/fhir/metadata",
     *("/viewer/", "/viewer/{file}", "/viewer/{folder}/{file}"),
     "/viewer/{folder}/{within}/{file}",
     *("/api/me", "/api/logout", "/api/me/proofs", "/api/me/proofs/offer"),
