@@ -11,21 +11,28 @@ how it ended, the other patients and their studies. What somebody asked for (a q
 and free texts do not, because they may name whoever is to be forgotten.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, insert, update
+from sqlalchemy import Connection, insert, select, update
 
 from leadglass.audit import tables
 from leadglass.audit.codes import ID_NODE, ID_PATIENT, ID_STUDY_UID
-from leadglass.audit.events import Event, ParticipantObject, clip
+from leadglass.audit.events import Event, ParticipantObject, clip, mention_key
 from leadglass.audit.leaf import commit, hash_row
+from leadglass.audit.merkle import TILE_WIDTH
 from leadglass.audit.orders import ERASED_TOGETHER_MAX
 from leadglass.audit.pruning import COLUMNS, forget_mentions
 from leadglass.audit.retention import Holding
 from leadglass.audit.runs import Runs
-from leadglass.audit.search import Search, search_records
+from leadglass.audit.search import (
+    RECORDS,
+    Search,
+    numbers_of,
+    record_of,
+    search_records,
+)
 from leadglass.errors import BadData, Damaged
 
 # Details of an event that are ours: certificates, services, counts; no text of anybody.
@@ -72,19 +79,55 @@ def find(connection: Connection, patient: str, size: int, own: str) -> Found:
         own: Name of the log.
     """
     patient = clip(patient)
-    named, studies = [], set()
+    named: list[int] = []
+    studies: set[str] = set()
     for record in search_records(connection, Search(patient=patient), size, own):
         named.append(record.n)
         try:
             studies |= studies_of(record.event, patient)
         except BadData:
             continue  # another format; the record itself goes all the same
-    known = set(named)
-    studied: set[int] = set()
-    for study in sorted(studies):
-        found = search_records(connection, Search(study=study), size, own)
-        studied.update(each.n for each in found if each.n not in known)
-    return Found(tuple(named), tuple(sorted(studied)), frozenset(studies))
+    studied = _studied(connection, studies, set(named), size)
+    return Found(
+        tuple(named),
+        tuple(n for n, event in studied if _is_about(event, studies, own)),
+        frozenset(studies),
+    )
+
+
+def _is_about(event: Event, studies: set[str], own: str) -> bool:
+    return any(
+        kind == "study" and value in studies for kind, value in event.mentions(own)
+    )
+
+
+def _studied(
+    connection: Connection, studies: set[str], known: set[int], size: int
+) -> Iterator[tuple[int, Event]]:
+    """Yield the records that may mention one of some studies, in their order.
+
+    In one go for all of them: the records behind the last complete tile, which are
+    looked through, would be read again for each.
+    """
+    indexed = size - size % TILE_WIDTH
+    column = tables.mention.c
+    numbers: set[int] = set(range(indexed, size))
+    for study in studies:
+        key = numbers_of(mention_key("study", study))[0]
+        numbers.update(
+            connection.scalars(
+                select(column.n).where(column.key == key, column.n < indexed)
+            )
+        )
+    n = tables.record.c.n
+    for first, end in Runs.of_numbers(numbers - known).runs:
+        for row in connection.execute(
+            RECORDS.where(n >= first, n < end).order_by(n)
+        ).all():
+            try:
+                yield row.n, record_of(row).event
+            except BadData:
+                continue  # erased, or of another format
 
 
 def studies_of(event: Event, patient: str) -> set[str]:
