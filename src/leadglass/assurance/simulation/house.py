@@ -40,7 +40,7 @@ def make(days: Days, day: int) -> None:
     _accounts(days, day)
     _devices(days)
     if days.scale.date_of(day).weekday() == 0:
-        _privacy(days)
+        _privacy(days, is_monthly=day % 28 == 0)
     if day % 28 == 15:
         _upgrade(days)
 
@@ -79,6 +79,11 @@ def _programs(days: Days) -> None:
             days.out.append(acts.retrieve(at_s, copy.base, exam, "WADO-RS"))
             days.out.append(acts.transferred(at_s + 4, copy.base, exam, "WADO-RS"))
             at_s += 5
+    everybody = [case for case, _ in days.today]
+    by_date = acts.query(
+        at_s + HOUR_S, system.base, everybody, "StudyDate=", service="QIDO-RS"
+    )
+    days.out.append(by_date)
 
 
 def _monitor(days: Days) -> None:
@@ -141,17 +146,16 @@ def _devices(days: Days) -> None:
         )
 
 
-def _privacy(days: Days) -> None:
-    """Read the record once a week, as somebody is appointed to do."""
+def _privacy(days: Days, *, is_monthly: bool) -> None:
+    """Read the record once a week, as somebody is appointed to do, and keep a copy."""
     officer = days.chance.choice(days.hospital.by_role["privacy"])
     at_s, base = days.moment(9, 15), officer.base(officer.addresses[0])
     days.out.append(acts.login(at_s - 60, base))
     for number in range(5):
+        what = "export" if is_monthly and number == 0 else "list"
         days.out.append(
-            acts.about(
-                at_s + 90 * number, Kind.AUDIT_READ, base, None, what="list",
-            )
-        )  # fmt: skip
+            acts.about(at_s + 90 * number, Kind.AUDIT_READ, base, None, what=what)
+        )
 
 
 def _upgrade(days: Days) -> None:

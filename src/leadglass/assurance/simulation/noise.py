@@ -147,6 +147,30 @@ def _disc(days: Days) -> None:
             days.out.append(acts.export(at_s, session.base, exam, "disc"))
 
 
+def _link(days: Days) -> None:
+    """The desk shares a link with a patient, who opens it at home."""
+    chance, at_s = days.chance, days.moment(9, 16)
+    session = days.on_duty.at(chance, RADIOLOGY, "clerk", at_s)
+    if session and days.today:
+        exam = chance.choice(days.today)[1]
+        home = f"100.{64 + chance.randrange(60)}.{chance.randrange(250)}.7"
+        link = {"who": "link", "address": home, "channel": "TLSv1.3"}
+        days.out.append(acts.export(at_s, session.base, exam, "link"))
+        opened_s = at_s + chance.expovariate(1 / (5 * HOUR_S)) + 60
+        days.out.append(acts.view(min(opened_s, at_s + DAY_S), link, exam))
+
+
+def _slides(days: Days) -> None:
+    """A doctor downloads a study of the own ward for a talk."""
+    at_s, department = days.moment(12, 18), days.chance.choice(_WARDS)
+    session = days.on_duty.at(days.chance, department, "physician", at_s)
+    ward = [case for case in days.wards[department] if case.exams]
+    if session and ward:
+        exam = days.chance.choice(ward).exams[-1]
+        days.out.append(acts.view(at_s - 90, session.base, exam))
+        days.out.append(acts.export(at_s, session.base, exam, "download"))
+
+
 def _broken_glass(days: Days) -> None:
     """A doctor of the emergency room needs what is not theirs; it is reviewed."""
     at_s = days.moment(0, 23)
@@ -312,6 +336,8 @@ ODD: Final[Mapping[Callable[[Days], None], float]] = {
     _colleague_in_care: 0.5,
     _desk: 8.0,
     _disc: 4.0,
+    _link: 1.0,
+    _slides: 0.3,
     _broken_glass: 0.4,
     _outage: 0.1,
     _typing_error: 0.05,

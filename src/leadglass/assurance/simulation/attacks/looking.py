@@ -237,12 +237,12 @@ def deletes_many(scene: Scene) -> Iterator[Draft]:
 
 
 def takes_home(scene: Scene) -> Iterator[Draft]:
-    """Somebody who never exports writes studies to a stick."""
+    """Somebody who never exports writes studies to discs."""
     session = scene.session("nurse")
     at_s = scene.within(session)
     for case in scene.strangers(session.member, 4):
         yield acts.view(at_s - 60, session.base, case.exams[-1])
-        yield acts.export(at_s, session.base, case.exams[-1], "usb")
+        yield acts.export(at_s, session.base, case.exams[-1], "disc")
         at_s += scene.chance.uniform(60, 200)
 
 
