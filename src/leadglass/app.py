@@ -63,6 +63,7 @@ from leadglass.archive.logcheck import LogChecks
 from leadglass.archive.logins import Logins
 from leadglass.archive.notices import Letterhead, Notices
 from leadglass.archive.openings import Door, LookAround
+from leadglass.archive.orders import Orders
 from leadglass.archive.parts import Parts, Room
 from leadglass.archive.people import PeopleRules
 from leadglass.archive.preparing import Preparer
@@ -70,6 +71,7 @@ from leadglass.archive.previewing import Previews
 from leadglass.archive.rebuild import Rebuild
 from leadglass.archive.recovery import Recovered, recover
 from leadglass.archive.register import Registrar
+from leadglass.archive.retention import Policy, Receivers, Retention
 from leadglass.archive.rulebook import RuleBook
 from leadglass.archive.ruledesk import RuleDesk
 from leadglass.archive.signon import Claims, SignOn
@@ -115,6 +117,7 @@ from leadglass.servers.api.emergencies import EmergencyRoutes
 from leadglass.servers.api.lists import ListRoutes
 from leadglass.servers.api.logins import Begin, LoginRoutes
 from leadglass.servers.api.openapi import described
+from leadglass.servers.api.retention import RetentionRoutes
 from leadglass.servers.dicomweb.deleting import Delete
 from leadglass.servers.dicomweb.qido import Search
 from leadglass.servers.dicomweb.storing import Store
@@ -439,6 +442,12 @@ class Node:
         )
         self.histories = Histories(parts)
         self.trail = Trail(parts)
+        self.retention = Retention(
+            parts,
+            Policy(config.retention.years, config.retention.unsafe_years),
+            (Receivers(tuple(name for name, _, _ in config.syslog_receivers)),),
+        )
+        self.orders = Orders(self.retention)
         self.log_checks = self._later(LogChecks(self.trail))
         self.verifications = self._later(Verifications(self.verify, LongWork(parts)))
         self.condition = Condition(
@@ -866,6 +875,7 @@ def web_routes(
         *Store(node.ingest, node.config.https.stored_bytes_max).routes(),
         *Delete(node.erase, visits).routes(),
         *EmergencyRoutes(node.emergencies, Explain(node.find)).routes(),
+        *RetentionRoutes(node.retention, node.orders).routes(),
         *ListRoutes(node.listing).routes(),
         *AccountRoutes(node.accounts, visits).routes(),
         *LoginRoutes(

@@ -861,6 +861,26 @@ class Notices:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Retention:
+    """How long audit records stay; `audit retention run` prunes older ones."""
+
+    years: int = _setting(
+        6,
+        "How many years a record stays at least; six years are 2,192 days. A legal "
+        "hold keeps it longer.",
+        low=6,
+        high=100,
+    )
+    unsafe_years: int = _setting(
+        0,
+        "Fewer than six years, for a node that never has real patients: 1 to 5. 0: "
+        "not used.",
+        low=0,
+        high=5,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Syslog:
     """Audit records to receivers of syslog, over verified TLS (RFC 5425)."""
 
@@ -1101,6 +1121,7 @@ SECTIONS: Mapping[str, type] = MappingProxyType(
         "media": Media,
         "jobs": Jobs,
         "notices": Notices,
+        "retention": Retention,
         "syslog": Syslog,
         "oidc": Oidc,
         "ldap": Ldap,
@@ -1275,6 +1296,7 @@ class Config:
     media: Media = field(default_factory=Media)
     jobs: Jobs = field(default_factory=Jobs)
     notices: Notices = field(default_factory=Notices)
+    retention: Retention = field(default_factory=Retention)
     syslog: Syslog = field(default_factory=Syslog)
     oidc: Oidc = field(default_factory=Oidc)
     ldap: Ldap = field(default_factory=Ldap)

@@ -36,7 +36,16 @@ from leadglass.audit.pruning import (
     remove,
     tile_at,
 )
-from leadglass.audit.retention import Hold, Holding, Policy, Subject, check_reason
+from leadglass.audit.retention import (
+    NAME_CHARACTERS_MAX,
+    REASON_CHARACTERS_MAX,
+    REASON_CHARACTERS_MIN,
+    Hold,
+    Holding,
+    Policy,
+    Subject,
+    check_reason,
+)
 from leadglass.audit.runs import Runs
 from leadglass.audit.withdrawn import Pruned, pruned_of
 from leadglass.database.engine import Transaction
@@ -44,6 +53,9 @@ from leadglass.errors import NotFound, Refused, Unavailable
 from leadglass.identity.rows import from_us
 
 __all__ = [
+    "NAME_CHARACTERS_MAX",
+    "REASON_CHARACTERS_MAX",
+    "REASON_CHARACTERS_MIN",
     "Follower",
     "Gone",
     "Hold",

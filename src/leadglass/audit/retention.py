@@ -86,6 +86,9 @@ class Subject:
 
     def __post_init__(self) -> None:
         named = (self.patient, self.study, self.person)
+        for moment in (self.since, self.until):
+            if moment is not None and moment.tzinfo is None:
+                raise BadData("a legal hold needs the zone of its times")
         if all(each is None for each in (self.since, self.until, *named)):
             raise BadData("a legal hold names a window, a patient, a study or a person")
         for each in named:
