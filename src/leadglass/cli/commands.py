@@ -114,6 +114,9 @@ GROUPS: Final[Mapping[str, str]] = MappingProxyType(
         "audit": "the record of everything that happened",
         "witness": "cosigning the audit records of other nodes",
         "audit forward": "the record on its way to receivers of syslog",
+        "audit retention": "how long records stay, and pruning those that are old",
+        "audit hold": "records that must stay, whatever their age",
+        "audit order": "what one person asked for and another confirms",
         "keys": "the keys that open this node",
         "authority": "the certificate authority of this node",
         "simulate": "an invented hospital, to judge the review by",
@@ -802,6 +805,110 @@ _AUDIT: Final = (
     ),
 )
 
+_ID_FILE = _option("--id-file", "FILE", "file with the Patient ID in its first line")
+_RETENTION: Final = (
+    Command(
+        name="audit retention show",
+        help="show how long records stay, what was pruned, and who must get them first",
+        handler="retention:show",
+        answer=(
+            *("years", "unsafe_years", "days", "cutoff", "records", "oldest"),
+            *("pruned", "pruned_numbers", "pruned_by", "holds", "positions"),
+        ),
+    ),
+    Command(
+        name="audit retention run",
+        help="prune records that are older than retention.years; for a timer",
+        details="What a legal hold keeps stays, and what a receiver has not got yet. "
+        "Goes on with erasures that were cut off. May be killed at any moment and "
+        "called again.",
+        handler="retention:run",
+        arguments=(_flag("--dry-run", "only tell what would go"), _YES),
+        answer=(
+            *("dry_run", "cutoff", "pruned", "portions", "held", "needed", "waiting"),
+            "erasures_finished",
+        ),
+    ),
+    Command(
+        name="audit hold add",
+        help="keep the records that fit all that is named, until two people release "
+        "them",
+        handler="retention:add_hold",
+        arguments=(
+            _REASON_NEEDED,
+            _option("--since", "TIME", "recorded from then on"),
+            _option("--until", "TIME", "recorded before then"),
+            _option(
+                "--patient",
+                "ID",
+                "that name this Patient ID; - reads it from standard input",
+            ),
+            _ID_FILE,
+            _option("--study", "UID", "that name this Study Instance UID"),
+            _option("--person", "NAME", "that name this person, device or program"),
+        ),
+        answer=("hold",),
+    ),
+    Command(
+        name="audit hold list",
+        help="list the legal holds that stand",
+        handler="retention:list_holds",
+        arguments=(_flag("--all", "the released ones, too"), _WITH_PATIENT),
+        answer=("holds", "items"),
+    ),
+    Command(
+        name="audit hold release",
+        help="ask that a legal hold be released; somebody else confirms it",
+        handler="retention:release_hold",
+        arguments=(
+            _operand("number", "number of the hold", type=int),
+            _REASON_NEEDED,
+        ),
+        answer=("order",),
+    ),
+    Command(
+        name="audit erase-person",
+        help="ask that a patient's data be erased from the record; somebody else "
+        "confirms it",
+        details="The record stays provable. What concerns other patients is recorded "
+        "anew. The answer has a salt that shows later whom the order was about; it is "
+        "kept nowhere else.",
+        handler="retention:erase_person",
+        arguments=(
+            _operand(
+                "patient",
+                "Patient ID; - reads it from standard input, so that no list of "
+                "processes and no history of a shell shows it",
+                nargs="?",
+            ),
+            _ID_FILE,
+            _REASON_NEEDED,
+        ),
+        answer=("order", "records", "salt"),
+    ),
+    Command(
+        name="audit order list",
+        help="list the orders to erase or release, the newest first",
+        handler="retention:list_orders",
+        answer=("orders", "items"),
+    ),
+    Command(
+        name="audit order confirm",
+        help="confirm an order that a person who logged in asked for; it is carried "
+        "out",
+        handler="retention:confirm",
+        arguments=(_operand("number", "number of the order", type=int), _YES),
+        answer=("order",),
+    ),
+    Command(
+        name="audit order refuse",
+        help="refuse an order, or take back one's own",
+        handler="retention:refuse",
+        arguments=(_operand("number", "number of the order", type=int),),
+        answer=("order",),
+    ),
+)
+
 _WITNESS: Final = (
     Command(
         name="witness init",
@@ -934,6 +1041,16 @@ _SIMULATION: Final = (
 )
 
 COMMANDS: Final = (
-    *(*_NODE, *_DEVICES, *_PEOPLE, *_REACH, *_ARCHIVE, *_AUDIT, *_WITNESS, *_KEYS),
+    *(
+        *_NODE,
+        *_DEVICES,
+        *_PEOPLE,
+        *_REACH,
+        *_ARCHIVE,
+        *_AUDIT,
+        *_RETENTION,
+        *_WITNESS,
+        *_KEYS,
+    ),
     *_SIMULATION,
 )
