@@ -37,7 +37,10 @@ from leadglass.audit.codes import DCM_MEANINGS, Outcome
 from leadglass.audit.emergency import BrokenGlass, EmergencyEvents
 from leadglass.audit.events import Event
 from leadglass.audit.lists import ListEvents
+from leadglass.audit.orders import RetentionEvents
 from leadglass.audit.programs import ProgramEvents
+from leadglass.audit.retention import Hold, Subject
+from leadglass.audit.runs import Runs
 from leadglass.config import GiB, KiB, MiB, Setting, settings
 from leadglass.dicom import dataset, header, matching, part10
 from leadglass.dicom.attributes import ATTRIBUTES, Attribute, Level
@@ -375,6 +378,13 @@ EXAMPLES: Mapping[str, tuple[str, Callable[[Events], Any]]] = MappingProxyType(
 
 
 _GLASS = BrokenGlass(1, "alice", "ID", "why", "until")
+_HOLD = Hold(
+    id=1,
+    subject=Subject(patient="ID"),
+    reason="why",
+    placed_by="alice",
+    placed_at=datetime(2027, 1, 1, tzinfo=UTC),
+)
 # The same for the events of people, programs, lists and broken glass, by their class.
 PEOPLE_EXAMPLES: Mapping[tuple[type, str], tuple[str, Callable[[Any], Any]]] = (
     MappingProxyType(
@@ -437,6 +447,35 @@ PEOPLE_EXAMPLES: Mapping[tuple[type, str], tuple[str, Callable[[Any], Any]]] = (
             (EmergencyEvents, "reviewed"): (
                 "somebody else has signed its review: verdict and note",
                 lambda e: e.reviewed(_WHO, _GLASS, "justified", "why"),
+            ),
+            (RetentionEvents, "pruned"): (
+                "old records were pruned: the numbers of all that are gone by now",
+                lambda e: e.pruned(_WHO, Runs(((0, 256),)), "2027-01-01", ""),
+            ),
+            (RetentionEvents, "erased"): (
+                "records lost their content, on which order: their numbers, and those "
+                "of the records that keep what concerns others",
+                lambda e: e.erased(_WHO, 1, Runs(((5, 6),)), Runs()),
+            ),
+            (RetentionEvents, "erasure_done"): (
+                "a person's data was erased to the end; a salted hash says whose",
+                lambda e: e.erasure_done(_WHO, {"order": "1"}),
+            ),
+            (RetentionEvents, "order_asked"): (
+                "somebody asked to erase a person's data, or to release a legal hold",
+                lambda e: e.order_asked(_WHO, {"order": "1"}),
+            ),
+            (RetentionEvents, "order_decided"): (
+                "somebody else confirmed or refused it",
+                lambda e: e.order_decided(_WHO, {"order": "1"}, is_refused=False),
+            ),
+            (RetentionEvents, "hold_placed"): (
+                "records must stay, whatever their age: which, and why",
+                lambda e: e.hold_placed(_WHO, _HOLD),
+            ),
+            (RetentionEvents, "hold_released"): (
+                "they need not stay any longer",
+                lambda e: e.hold_released(_WHO, _HOLD),
             ),
         }
     )
