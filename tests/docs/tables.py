@@ -453,8 +453,10 @@ PEOPLE_EXAMPLES: Mapping[tuple[type, str], tuple[str, Callable[[Any], Any]]] = (
                 lambda e: e.pruned(_WHO, Runs(((0, 256),)), "2027-01-01", ""),
             ),
             (RetentionEvents, "erased"): (
-                "records lost their content, on which order: their numbers, and those "
-                "of the records that keep what concerns others",
+                (
+                    "records lost their content, on which order: their numbers, and those "
+                    "of the records that keep what concerns others"
+                ),
                 lambda e: e.erased(_WHO, 1, Runs(((5, 6),)), Runs()),
             ),
             (RetentionEvents, "erasure_done"): (
