@@ -69,6 +69,7 @@ DRIVERS = {
     "ldap3": {"identity"},
     "segno": {"servers", "cli"},
     "jinja2": {"servers", "assurance"},
+    "reportlab": {"assurance"},
     "httptools": {"servers"},
 }
 
