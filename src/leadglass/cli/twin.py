@@ -227,7 +227,10 @@ class NodeTwin:
             routes = web_routes(self.node, transcoder, Knocks(self.node.parts))
             return [
                 Way(
-                    str(each.method), _filled(each.segments), each.access is Door.PUBLIC
+                    method=str(each.method),
+                    path=_filled(each.segments),
+                    is_public=each.access is Door.PUBLIC,
+                    right="" if isinstance(each.access, Door) else str(each.access),
                 )
                 for each in routes
             ]
@@ -325,6 +328,11 @@ class NodeTwin:
     def records(self) -> Sequence[Record]:
         """Return the whole record."""
         return list(self.node.audit.list(Search()))
+
+    def seers(self, patient: str) -> frozenset[str]:
+        """Return the names of whoever saw a patient, as the node tells it."""
+        told = self.node.histories(self.node.operator, patient)
+        return frozenset(each.who for each in told.seers)
 
     def kept_aside(self) -> int:
         """Return how many instances are in quarantine."""

@@ -62,11 +62,13 @@ class Way:
         method: HTTP method.
         path: With values in the place of parameters.
         is_public: Declared to be for everybody.
+        right: The right that it needs; "" if everybody proven may.
     """
 
     method: str
     path: str
     is_public: bool
+    right: str = ""
 
 
 class LogCopy(Protocol):
@@ -128,6 +130,9 @@ class Twin(Protocol):
 
     def records(self) -> Sequence[Record]:
         """Return the whole record."""
+
+    def seers(self, patient: str) -> frozenset[str]:
+        """Return the names of whoever saw a patient, as the node tells it."""
 
     def kept_aside(self) -> int:
         """Return how many instances are in quarantine."""

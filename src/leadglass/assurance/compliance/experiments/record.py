@@ -5,7 +5,7 @@ from typing import Final
 
 from leadglass.assurance.compliance.asking import ask
 from leadglass.assurance.compliance.canary import SOP_CLASS, Canary
-from leadglass.assurance.compliance.experiments.images import CLASSES
+from leadglass.assurance.compliance.experiments.images import CLASSES, stored
 from leadglass.assurance.compliance.experiments.strangers import is_heard
 from leadglass.assurance.compliance.probe import Seen, Witnessed
 from leadglass.assurance.compliance.twin import Twin, calling, trusting
@@ -176,4 +176,50 @@ def tampering(twin: Twin) -> Seen:
                 copy.execute(statement, numbers)
             seen.expect(not copy.verify().is_intact, f"found: {what}")
     seen.note(f"the copies had {size} records")
+    return seen.seen()
+
+
+def who_saw(twin: Twin) -> Seen:
+    """Let some look at a patient and others not, and ask who did."""
+    seen = Witnessed()
+    canary, other = Canary.draw(), Canary.draw()
+    looker = twin.enrol("LOOKER")
+    stored(twin, "BYSTANDER", canary)
+    stored(twin, "BYSTANDER-2", other)
+    cookie = twin.person("onlooker", "radiologist")
+    with associate(calling(twin, "LOOKER", looker.context()), CLASSES) as peer:
+        peer.get(canary.wanted())
+    path = f"/dicom-web/studies?PatientID={canary.patient}"
+    ask(twin, "GET", path, cookie=cookie)
+    twin.settle()
+    names = twin.seers(canary.patient)
+    seen.expect(
+        {"LOOKER", "onlooker"} <= names, "a device and a person who looked are named"
+    )
+    seen.expect("BYSTANDER" not in names, "who only sent images is not")
+    seen.expect(not twin.seers(other.patient), "nobody saw the other patient")
+    return seen.seen()
+
+
+def bounding(twin: Twin) -> Seen:
+    """Let a device fetch one of two patients; the record must bound what it got."""
+    seen = Witnessed()
+    taken, spared = Canary.draw(), Canary.draw()
+    thief = twin.enrol("THIEF")
+    stored(twin, "SENDER-1", taken)
+    stored(twin, "SENDER-2", spared)
+    with associate(calling(twin, "THIEF", thief.context()), CLASSES) as peer:
+        peer.find(taken.question())
+        peer.get(taken.wanted())
+    twin.settle()
+    reached = {
+        value
+        for each in twin.records()
+        if each.data and ("user", "THIEF") in set(each.event.mentions(""))
+        for kind, value in each.event.mentions("")
+        if kind == "patient"
+    }
+    seen.expect(taken.patient in reached, "the patient whose images it took is named")
+    seen.expect(spared.patient not in reached, "the other one provably is not")
+    seen.expect(len(reached) == 1, f"{len(reached)} patients are concerned")
     return seen.seen()

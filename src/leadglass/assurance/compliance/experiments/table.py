@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from leadglass.assurance.compliance.experiments import (
+    doors,
     images,
     people,
     record,
@@ -106,6 +107,30 @@ EXPERIMENTS: Final = tuple(
             "Change a rule behind the program's back",
             "the fingerprint of the settings shows it",
             running.drift,
+        ),
+        (
+            "tls",
+            "Offer each door old versions of TLS and weak suites",
+            "TLS 1.2 and 1.3 with the suites of PS3.15 B.12, and nothing else",
+            doors.tls,
+        ),
+        (
+            "roles",
+            "As each role, ask for everything that can be read",
+            "what the role has no right to is refused",
+            doors.roles,
+        ),
+        (
+            "who-saw",
+            "Let some look at a patient and others not, and ask who did",
+            "exactly those are named",
+            record.who_saw,
+        ),
+        (
+            "breach",
+            "Let a device fetch one of two patients, and bound what it got",
+            "exactly that patient is concerned",
+            record.bounding,
         ),
         (
             "termination",
