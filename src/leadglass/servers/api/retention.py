@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from leadglass.access.rights import Right
 from leadglass.archive.emergency import PATIENT_ID_CHARACTERS_MAX
-from leadglass.archive.orders import Order, Orders
+from leadglass.archive.orders import Held, Order, Orders
 from leadglass.archive.retention import (
     NAME_CHARACTERS_MAX,
     REASON_CHARACTERS_MAX,
@@ -24,7 +24,7 @@ from leadglass.archive.retention import (
     Subject,
 )
 from leadglass.errors import NotFound
-from leadglass.servers.http.answers import Answer
+from leadglass.servers.http.answers import Answer, Problem
 from leadglass.servers.http.documents import Document, answer, giving, taking
 from leadglass.servers.http.routes import Call, Route
 
@@ -147,9 +147,7 @@ class RetentionRoutes:
             Right.AUDIT,
             "Confirm what somebody else asked for; it is carried out",
             gives=OneOrder,
-            handler=lambda call: self._order(
-                self.orders.confirm(call.caller, number_of(call))
-            ),
+            handler=self._confirm,
             method=HTTPMethod.POST,
         )
         yield giving(
@@ -193,8 +191,19 @@ class RetentionRoutes:
             ),
         )
 
+    def _confirm(self, call: Call) -> OneOrder:
+        try:
+            return self._order(self.orders.confirm(call.caller, number_of(call)))
+        except Held as error:
+            raise Problem(HTTPStatus.CONFLICT, str(error)) from None
+
     def _ask(self, call: Call, asked: PersonToErase) -> Answer:
-        receipt = self.orders.ask_erasure(call.caller, asked.patient_id, asked.reason)
+        try:
+            receipt = self.orders.ask_erasure(
+                call.caller, asked.patient_id, asked.reason
+            )
+        except Held as error:
+            raise Problem(HTTPStatus.CONFLICT, str(error)) from None
         given = ErasureReceipt(
             order=self._order(receipt.order), salt=receipt.salt, records=receipt.records
         )
