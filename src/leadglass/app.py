@@ -83,6 +83,7 @@ from leadglass.archive.visit import Visits
 from leadglass.archive.vouching import Vouching
 from leadglass.audit.builders import Events, Service
 from leadglass.audit.builders import Node as NodeName
+from leadglass.audit.fhir import feed
 from leadglass.audit.log import AuditLog
 from leadglass.audit.syslog import Sender
 from leadglass.config import Address, Config, Https, Oidc
@@ -130,6 +131,7 @@ from leadglass.servers.dicomweb.wado_uri import Uri
 from leadglass.servers.dimse.connection import Timeouts
 from leadglass.servers.dimse.retrieve import Outgoing
 from leadglass.servers.dimse.server import DimseServer, UseCases
+from leadglass.servers.feed import FeedReceiver
 from leadglass.servers.fhir.auditevent import AuditEventRoutes
 from leadglass.servers.http.authentication import Judge, Proof, authenticators
 from leadglass.servers.http.guard import Guard
@@ -782,6 +784,22 @@ def syslog_receivers_of(config: Config) -> dict[str, Receiver]:
     }
 
 
+def feed_receivers_of(config: Config) -> dict[str, FeedReceiver]:
+    """Return where audit records are sent as FHIR, by the name in the settings."""
+    settings, token = config.feed, config.feed_token_file
+    return {
+        name: FeedReceiver(
+            address=name,
+            ca_file=config.feed_ca_file,
+            certificate_file=config.feed_certificate_file,
+            key_file=config.feed_key_file,
+            token=None if token is None else SecretFile(token, "feed.token_file").read,
+            timeout_s=settings.response_timeout_s,
+        )
+        for name in settings.receivers
+    }
+
+
 def _couriers(node: Node) -> list[Courier]:
     """Return what sends audit records; what changed about it goes on the record.
 
@@ -789,15 +807,23 @@ def _couriers(node: Node) -> list[Courier]:
         Unavailable: It cannot be recorded.
     """
     receivers = syslog_receivers_of(node.config)
+    fed = feed_receivers_of(node.config)
     trust = {name: each.trust for name, each in receivers.items()}
+    trust |= {name: each.trust for name, each in fed.items()}
     node.forwarding.agree(trust, node.parts.actor(node.operator))
     host = node.config.relying_party or str(node.config.listen.host)
     sender = Sender(node.audit.origin, host, _NAMELESS, str(os.getpid()))
-    settle_s = node.config.syslog.settle_s
-    return [
-        Courier(Forwarder(node.forwarding, name, each.connect, sender.frame, settle_s))
+    frame = partial(feed, own=node.audit.origin)
+    settle_s, fed_s = node.config.syslog.settle_s, node.config.feed.settle_s
+    forwarders = [
+        Forwarder(node.forwarding, name, each.connect, sender.frame, settle_s)
         for name, each in receivers.items()
     ]
+    forwarders += [
+        Forwarder(node.forwarding, name, each.connect, frame, fed_s)
+        for name, each in fed.items()
+    ]
+    return [Courier(each) for each in forwarders]
 
 
 def _listen_https(

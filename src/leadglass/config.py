@@ -192,6 +192,17 @@ def _receivers(texts: Sequence[str]) -> str | None:
     return None if len(texts) <= 8 else "name at most 8 receivers"
 
 
+def _feed_receivers(texts: Sequence[str]) -> str | None:
+    for text in texts:
+        if not text.startswith("https://") or _issuer_or_none(text):
+            return 'write https:// addresses, as "https://arr.hospital.example/fhir"'
+        if not re.fullmatch(r"[!-~]{1,512}", text) or text.endswith("/"):
+            return "write an address without blanks and without a slash at its end"
+    if len(set(texts)) != len(texts):
+        return "a receiver stands in it twice"
+    return None if len(texts) <= 8 else "name at most 8 receivers"
+
+
 def _mail_addresses(texts: Sequence[str]) -> str | None:
     # RFC 5321 §4.1.2 without quoted local parts: nothing that could end a header.
     for text in texts:
@@ -926,6 +937,57 @@ class Syslog:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Feed:
+    """Audit records to receivers of FHIR, over verified HTTPS (IHE ITI-20)."""
+
+    receivers: tuple[str, ...] = _setting(
+        (),
+        "Where audit records are sent as AuditEvent resources, each by its address, "
+        'as "https://arr.hospital.example/fhir"; /AuditEvent is added. Each gets '
+        "every record, from the first. Empty: nowhere.",
+        check=_feed_receivers,
+    )
+    ca_file: str = _setting(
+        "",
+        "The certificates (PEM) that those of the receivers are verified against. "
+        "Empty: those that this system trusts.",
+        check=_absolute_path,
+    )
+    certificate_file: str = _setting(
+        "",
+        "The certificate (PEM) that the node shows to receivers, with its chain. "
+        "Empty: it shows none.",
+        check=_absolute_path,
+    )
+    key_file: str = _setting(
+        "",
+        "The key (PEM) of that certificate, readable by its owner alone and outside "
+        "the data folder.",
+        check=_absolute_path,
+    )
+    token_file: str = _setting(
+        "",
+        "The file with the bearer token that receivers let the node in by, readable "
+        "by its owner alone and outside the data folder. Read anew for each "
+        "connection. Empty: none is sent.",
+        check=_absolute_path,
+    )
+    response_timeout_s: float = _setting(
+        20.0,
+        "How long a receiver may take to let the node in, or to answer.",
+        low=0.5,
+        high=300,
+    )
+    settle_s: float = _setting(
+        60.0,
+        "Records that a receiver has acknowledged for a shorter time when something "
+        "broke are sent again.",
+        low=1,
+        high=3600,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Oidc:
     """Single sign-on: people whom an OpenID Connect provider proves."""
 
@@ -1123,6 +1185,7 @@ SECTIONS: Mapping[str, type] = MappingProxyType(
         "notices": Notices,
         "retention": Retention,
         "syslog": Syslog,
+        "feed": Feed,
         "oidc": Oidc,
         "ldap": Ldap,
         "log": Log,
@@ -1298,6 +1361,7 @@ class Config:
     notices: Notices = field(default_factory=Notices)
     retention: Retention = field(default_factory=Retention)
     syslog: Syslog = field(default_factory=Syslog)
+    feed: Feed = field(default_factory=Feed)
     oidc: Oidc = field(default_factory=Oidc)
     ldap: Ldap = field(default_factory=Ldap)
     log: Log = field(default_factory=Log)
@@ -1395,6 +1459,7 @@ class Config:
                 )
         yield from self._contradictions_of_notices()
         yield from self._contradictions_of_syslog()
+        yield from self._contradictions_of_feed()
         yield from self._contradictions_of_oidc()
         yield from self._contradictions_of_ldap()
 
@@ -1426,6 +1491,20 @@ class Config:
                 "syslog.key_file: inside the data folder, where every backup takes it "
                 "along; move it out"
             )
+
+    def _contradictions_of_feed(self) -> Iterator[str]:
+        """Yield what is wrong between settings of the feed."""
+        if bool(self.feed.certificate_file) != bool(self.feed.key_file):
+            yield "feed.key_file: certificate and key go together; name both"
+        for name, path in (
+            ("key_file", self.feed_key_file),
+            ("token_file", self.feed_token_file),
+        ):
+            if path is not None and _is_inside(path, self.home):
+                yield (
+                    f"feed.{name}: inside the data folder, where every backup takes "
+                    "it along; move it out"
+                )
 
     def _contradictions_of_oidc(self) -> Iterator[str]:
         """Yield what is wrong between settings of single sign-on."""
@@ -1600,6 +1679,32 @@ class Config:
     def syslog_key_file(self) -> Path | None:
         """The key of what the node shows to receivers; None: it shows nothing."""
         return Path(self.syslog.key_file) if self.syslog.key_file else None
+
+    @property
+    def record_receivers(self) -> tuple[str, ...]:
+        """Everybody to whom audit records are sent, as the settings name them."""
+        return (*self.syslog.receivers, *self.feed.receivers)
+
+    @property
+    def feed_ca_file(self) -> Path | None:
+        """Whom to trust for receivers of FHIR; None: whom this system trusts."""
+        return Path(self.feed.ca_file) if self.feed.ca_file else None
+
+    @property
+    def feed_certificate_file(self) -> Path | None:
+        """What the node shows to receivers of FHIR; None: nothing."""
+        path = self.feed.certificate_file
+        return Path(path) if path else None
+
+    @property
+    def feed_key_file(self) -> Path | None:
+        """The key of what the node shows to receivers of FHIR; None: nothing."""
+        return Path(self.feed.key_file) if self.feed.key_file else None
+
+    @property
+    def feed_token_file(self) -> Path | None:
+        """Where the bearer token for receivers of FHIR is; None: there is none."""
+        return Path(self.feed.token_file) if self.feed.token_file else None
 
     @property
     def oidc_secret_file(self) -> Path | None:

@@ -1,4 +1,8 @@
-"""Sending every audit record on, to receivers of syslog; nothing of it gets lost.
+"""Sending every audit record on, to receivers; nothing of it gets lost.
+
+There are two kinds: of syslog over TLS (RFC 5425), and of FHIR (ITI-20), who are named
+by an address. What follows is about the first. The second acknowledge each record; for
+them a connection is one without a failure, however often it was opened.
 
 RFC 5425 has no acknowledgement: that bytes were taken by the other kernel does not mean
 that anybody has read them. So a record counts as *certain* only when three things have
@@ -54,6 +58,11 @@ LOOK_INTERVAL_S: Final = 1.0
 
 # When a backlog is a finding: a receiver that was restarted is back long before.
 LATE: Final = timedelta(hours=1)
+
+
+def kind(receiver: str) -> str:
+    """Return how a receiver gets records, by its name in the settings."""
+    return "FHIR" if receiver.startswith("https://") else "syslog"
 
 
 class TooSlow(Unavailable):
@@ -142,7 +151,8 @@ class Forwarding:
             for name, what in _changes(known, trust):
                 said = trust.get(name, "")
                 self._change(tx.connection, name, what, said)
-                facts = {"syslog receiver": name, "change": what, "certificates": said}
+                who = f"{kind(name)} receiver"
+                facts = {who: name, "change": what, "certificates": said}
                 event = self.parts.events.configuration_changed(actor, facts)
                 self.parts.audit.append(tx, event)
 
@@ -345,12 +355,12 @@ class Forwarder:
 
     def _works(self) -> None:
         if self._delay_s:
-            _LOG.info("audit records reach a syslog receiver again")
+            _LOG.info("audit records reach a receiver again")
         self._delay_s = 0.0
 
     def _failed(self, why: LeadglassError) -> float:
         if not self._delay_s:
-            _LOG.warning("audit records do not reach a syslog receiver: %s", why)
+            _LOG.warning("audit records do not reach a receiver: %s", why)
         if isinstance(why, TooSlow):
             self._carried_max = max(self._carried // 2, 1)
         self.drop()
@@ -359,7 +369,7 @@ class Forwarder:
         try:
             self.forwarding.set_error(self.receiver, str(why))
         except LeadglassError as error:
-            _LOG.warning("the position of a syslog receiver: %s", error)
+            _LOG.warning("the position of a receiver: %s", error)
         return self._delay_s
 
     def drop(self) -> None:

@@ -11,6 +11,7 @@ Type and subtypes are the codes of DICOM, as PS3.15 A.5 and ATNA have them. From
 No BALP profile is claimed: they are for operations of FHIR's own interface.
 """
 
+import json
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -61,6 +62,13 @@ def audit_event(record: Record, own: str) -> Json:
         return _resource(*readable(record, own), record)
     except NOT_OURS:
         return _resource(*unreadable(record, own), record)
+
+
+def feed(record: Record, own: str) -> bytes:
+    """Return the resource of a record as one is created by (ITI-20): without an id."""
+    made = audit_event(record, own)
+    del made["id"]
+    return json.dumps(made, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _resource(event: Event, source: AuditSource, record: Record) -> Json:

@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from leadglass.app import Layout, Node, master_key_of
+from leadglass.archive.forwarding import kind
 from leadglass.archive.openings import exemptions, needing_hands, remedy_of_device
 from leadglass.cli.answers import time_text
 from leadglass.cli.outside import (
+    check_feed_files,
+    check_feed_receivers,
     check_ldap_directory,
     check_ldap_settings,
     check_mail_files,
@@ -91,6 +94,10 @@ def examine(home: Path, load: Callable[[], Config]) -> Findings:
     if len(found.problems) == known:
         found.attempt("syslog receivers", lambda: check_syslog_receivers(config))
     known = len(found.problems)
+    found.attempt("feed files", lambda: check_feed_files(config))
+    if len(found.problems) == known:
+        found.attempt("feed receivers", lambda: check_feed_receivers(config))
+    known = len(found.problems)
     found.attempt("single sign-on", lambda: check_oidc_settings(config))
     if len(found.problems) == known:
         found.attempt("OpenID provider", lambda: check_oidc_provider(config))
@@ -136,13 +143,13 @@ def _look_inside(config: Config, found: Findings) -> None:
 def late(node: Node) -> Iterator[str]:
     """Yield which receivers of audit records are late, with what to do."""
     now = datetime.now(UTC)
-    for each in node.forwarding.backlog(node.config.syslog.receivers):
+    for each in node.forwarding.backlog(node.config.record_receivers):
         if each.is_late(now):
             why = f" ({each.error})" if each.error else ""
             yield (
-                f"syslog {each.receiver}: {each.waiting} audit records wait, the "
-                f"oldest since {_day(each.waiting_since)}{why}; see to the receiver, "
-                "and that the node serves; nothing is lost"
+                f"{kind(each.receiver)} {each.receiver}: {each.waiting} audit records "
+                f"wait, the oldest since {_day(each.waiting_since)}{why}; see to the "
+                "receiver, and that the node serves; nothing is lost"
             )
 
 

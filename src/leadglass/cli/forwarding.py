@@ -1,11 +1,11 @@
-"""``leadglass audit forward``: the record on its way to receivers of syslog."""
+"""``leadglass audit forward``: the record on its way to receivers."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
 from leadglass.app import Node
-from leadglass.archive.forwarding import Backlog
+from leadglass.archive.forwarding import Backlog, kind
 from leadglass.cli.answers import Answer, counted, time_text
 from leadglass.cli.session import Session
 
@@ -14,9 +14,11 @@ def status(session: Session) -> Answer:
     """Tell how far each receiver is; no patient is in it."""
     config = session.config
     with Node.open(config) as node:
-        backlog = node.forwarding.backlog(config.syslog.receivers)
+        backlog = node.forwarding.backlog(config.record_receivers)
         size = node.audit.size()
-    text = list(lines(backlog)) or ["no receivers; name some in syslog.receivers"]
+    text = list(lines(backlog)) or [
+        "no receivers; name some in syslog.receivers or feed.receivers"
+    ]
     return Answer(
         data={"records": size, "receivers": [_item(each) for each in backlog]},
         text=(f"audit: {counted(size, 'record')}", *text),
@@ -26,12 +28,13 @@ def status(session: Session) -> Answer:
 def lines(backlog: Iterable[Backlog]) -> Iterator[str]:
     """Yield a line for each receiver, and for what is wrong with it."""
     for each in backlog:
-        told = f"syslog {each.receiver}: {counted(each.waiting, 'record')} waiting"
+        name = f"{kind(each.receiver)} {each.receiver}"
+        told = f"{name}: {counted(each.waiting, 'record')} waiting"
         if each.waiting_since is not None:
             told += f" since {time_text(each.waiting_since)}"
         yield told
         if each.error and each.error_at is not None:
-            yield f"syslog {each.receiver}: {each.error}, {time_text(each.error_at)}"
+            yield f"{name}: {each.error}, {time_text(each.error_at)}"
 
 
 def _item(backlog: Backlog) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Final
 
 from leadglass.app import (
     directory_of,
+    feed_receivers_of,
     mail_server_of,
     provider_of,
     syslog_receivers_of,
@@ -112,6 +113,46 @@ def check_syslog_receivers(config: Config) -> None:
         except Unavailable as error:
             problems.append(
                 f"{name}: {error}; see to syslog.receivers, ca_file and "
+                "certificate_file; until then audit records wait, and none is lost"
+            )
+    _raise(iter(problems))
+
+
+def check_feed_files(config: Config) -> None:
+    """Look at the files by which receivers of FHIR are reached.
+
+    Raises:
+        Misconfigured: All that is wrong with all of them.
+    """
+    problems: list[str] = []
+    for path, setting, others in (
+        (config.feed_ca_file, "feed.ca_file", _OTHERS_WRITE),
+        (config.feed_certificate_file, "feed.certificate_file", _OTHERS_WRITE),
+        (config.feed_key_file, "feed.key_file", _OTHERS_READ),
+        (config.feed_token_file, "feed.token_file", _OTHERS_READ),
+    ):
+        if path is not None:
+            problems += file_problems(path, setting, others)
+    if not problems:
+        for each in feed_receivers_of(config).values():
+            problems += _problems_of(each.place.context)
+            problems += _problems_of(each.head)
+    _raise(iter(dict.fromkeys(problems)))
+
+
+def check_feed_receivers(config: Config) -> None:
+    """Connect to each receiver of FHIR; it gets nothing.
+
+    Raises:
+        Misconfigured: All that do not answer, or are not those they should be.
+    """
+    problems = []
+    for name, each in feed_receivers_of(config).items():
+        try:
+            each.look()
+        except Unavailable as error:
+            problems.append(
+                f"{name}: {error}; see to feed.receivers, ca_file and "
                 "certificate_file; until then audit records wait, and none is lost"
             )
     _raise(iter(problems))

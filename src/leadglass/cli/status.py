@@ -34,7 +34,7 @@ def run(session: Session) -> Answer:
         records = node.audit.size()
         reviews = node.emergencies.count_open()
         unsent = node.notices.count_waiting() if config.mail_server else 0
-        backlog = node.forwarding.backlog(config.syslog.receivers)
+        backlog = node.forwarding.backlog(config.record_receivers)
         expiring = list(ending(node))
     listen = (facts or {}).get("dimse") or str(config.listen)
     free = free_bytes(session.home)

@@ -45,6 +45,7 @@ class Receiver:
         key_file: The key of it.
         timeout_s: How long it may take to connect, or to take or end something.
         vanish_s: How long a machine may be gone before that is noticed.
+        section: Of the settings that name the files, for the remedy.
     """
 
     host: str
@@ -54,6 +55,7 @@ class Receiver:
     key_file: Path | None
     timeout_s: float
     vanish_s: float
+    section: str = "syslog"
 
     def connect(self) -> "Line":
         """Open a connection, with TLS.
@@ -63,18 +65,27 @@ class Receiver:
             Misconfigured: The files cannot be used.
         """
         context = self.context()
+        sock = self.reach()
         try:
-            sock = socket.create_connection((self.host, self.port), self.timeout_s)
-        except OSError as error:
-            raise Unavailable(f"cannot be reached: {_words(error)}") from None
-        try:
-            self._tune(sock)
             line = Line(sock, context, self.host, self.timeout_s)
             line.shake_hands()
         except BaseException:
             sock.close()
             raise
         return line
+
+    def reach(self) -> socket.socket:
+        """Open a connection, without TLS yet.
+
+        Raises:
+            Unavailable: It cannot be reached.
+        """
+        try:
+            sock = socket.create_connection((self.host, self.port), self.timeout_s)
+        except OSError as error:
+            raise Unavailable(f"cannot be reached: {words(error)}") from None
+        self._tune(sock)
+        return sock
 
     def _tune(self, sock: socket.socket) -> None:
         """Bound what is buffered, and notice when the machine is gone."""
@@ -115,7 +126,8 @@ class Receiver:
             )
         except OSError:
             raise Misconfigured(
-                "syslog.ca_file: cannot be read as PEM certificates; name such a file"
+                f"{self.section}.ca_file: cannot be read as PEM certificates; name "
+                "such a file"
             ) from None
         context.minimum_version = ssl.TLSVersion.TLSv1_2  # BCP 195
         context.set_ciphers(":".join(TLS12_SUITES))
@@ -126,13 +138,15 @@ class Receiver:
     def _load(self, context: ssl.SSLContext, certificate: Path, key: Path) -> None:
         try:
             if stat.S_IMODE(key.stat().st_mode) & _OTHERS:
-                raise Misconfigured("syslog.key_file: open to others; chmod go-rwx")
+                raise Misconfigured(
+                    f"{self.section}.key_file: open to others; chmod go-rwx"
+                )
             # An empty password instead of a question at the terminal.
             context.load_cert_chain(certificate, key, password="")
         except OSError:
             raise Misconfigured(
-                "syslog.certificate_file: this or syslog.key_file cannot be read as "
-                "PEM, or they do not belong together"
+                f"{self.section}.certificate_file: this or {self.section}.key_file "
+                "cannot be read as PEM, or they do not belong together"
             ) from None
 
     @property
@@ -148,7 +162,7 @@ class Receiver:
         return digest.hexdigest()
 
 
-def _words(error: OSError) -> str:
+def words(error: OSError) -> str:
     """Say what went wrong in words that the other side does not choose."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
@@ -157,7 +171,7 @@ def _words(error: OSError) -> str:
 
 def _broke(error: OSError) -> Unavailable:
     kind = TooSlow if isinstance(error, TimeoutError) else Unavailable
-    return kind(f"the connection broke: {_words(error)}")
+    return kind(f"the connection broke: {words(error)}")
 
 
 class Line:
@@ -306,7 +320,7 @@ class Courier:
     def __init__(self, steps: Steps) -> None:
         self._steps = steps
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="syslog", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
 
     def start(self) -> None:
         """Begin, at once."""
@@ -334,9 +348,9 @@ class Courier:
         try:
             return self._steps.step()
         except LeadglassError as error:
-            _LOG.warning("syslog: %s", error)
+            _LOG.warning("audit records: %s", error)
         except Exception as error:  # noqa: BLE001  # a bug must not end it
-            _LOG.error("syslog failed: %s", type(error).__name__)
+            _LOG.error("sending audit records failed: %s", type(error).__name__)
             self._steps.drop()
         return _PAUSE_S
 

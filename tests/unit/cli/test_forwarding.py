@@ -14,7 +14,12 @@ from leadglass.archive.forwarding import Backlog, Forwarding
 from leadglass.audit.builders import Actor
 from leadglass.cli.findings import late
 from leadglass.cli.forwarding import lines
-from leadglass.cli.outside import check_syslog_files, check_syslog_receivers
+from leadglass.cli.outside import (
+    check_feed_files,
+    check_feed_receivers,
+    check_syslog_files,
+    check_syslog_receivers,
+)
 from leadglass.config import Config
 from leadglass.errors import Misconfigured
 from tests.support.openid import Authority
@@ -151,6 +156,17 @@ def test_every_receiver_that_does_not_answer_is_a_problem(
         ),
         ({"syslog.key_file": "/key.pem"}, "name both"),
         ({"syslog.certificate_file": "/cert.pem"}, "name both"),
+        ({"feed.receivers": "http://127.0.0.1/fhir"}, "feed.receivers: write https"),
+        ({"feed.receivers": "arr.example:443"}, "feed.receivers: write https"),
+        ({"feed.receivers": "https://user:pw@arr.example"}, "feed.receivers"),
+        ({"feed.receivers": "https://arr.example/fhir/"}, "without a slash"),
+        ({"feed.receivers": "https://a.example/x?y=z"}, "feed.receivers"),
+        ({"feed.receivers": "https://a.example,https://a.example"}, "twice"),
+        (
+            {"feed.receivers": ",".join(f"https://a.example:{n}" for n in range(9))},
+            "feed.receivers",
+        ),
+        ({"feed.key_file": "/key.pem"}, "feed.key_file: certificate and key"),
     ],
 )
 def test_settings_that_cannot_be(
@@ -158,6 +174,42 @@ def test_settings_that_cannot_be(
 ) -> None:
     with pytest.raises(Misconfigured, match=problem):
         Config.load(tmp_path, {}, settings)
+
+
+@pytest.mark.parametrize("name", ["token_file", "key_file"])
+def test_a_secret_of_the_feed_in_the_data_folder_is_refused(
+    tmp_path: Path, name: str
+) -> None:
+    settings = {
+        f"feed.{name}": str(tmp_path / "secret"),
+        **({"feed.certificate_file": "/cert.pem"} if name == "key_file" else {}),
+    }
+    with pytest.raises(Misconfigured, match=rf"feed\.{name}: inside the data"):
+        Config.load(tmp_path, {}, settings)
+
+
+def test_the_feed_is_looked_at(home: Path, tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "ca")
+    token = tmp_path / "token"
+    token.write_text("abc\n")
+    token.chmod(0o600)
+    settings = {
+        "feed.receivers": "https://127.0.0.1:1/fhir",
+        "feed.ca_file": str(authority.file),
+        "feed.token_file": str(token),
+    }
+    config = Config.load(home, {}, settings)
+    check_feed_files(config)
+    with pytest.raises(Misconfigured, match=r"https://127\.0\.0\.1:1/fhir: cannot be"):
+        check_feed_receivers(config)
+    token.write_text("not a token")
+    with pytest.raises(Misconfigured, match=r"feed\.token_file: holds no"):
+        check_feed_files(config)
+    token.chmod(0o640)
+    with pytest.raises(Misconfigured, match=r"feed\.token_file: open to others"):
+        check_feed_files(config)
+    (line,) = lines([backlog(receiver="https://127.0.0.1:1/fhir")])
+    assert line.startswith("FHIR https://127.0.0.1:1/fhir: 3 records waiting")
 
 
 def test_a_key_in_the_data_folder_is_refused(tmp_path: Path) -> None:
