@@ -31,6 +31,12 @@ VERSION: Final = 1
 # than this was not written by us.
 LINE_CHARACTERS_MAX: Final = 4_000_000
 
+# What a JSON of another shape makes Python raise, whichever member it is.
+_NOT_OURS: Final = (
+    *(LookupError, ValueError, TypeError, AttributeError),
+    *(OverflowError, RecursionError),
+)
+
 
 def header(scale: Scale) -> dict[str, Any]:
     """Return the first line."""
@@ -62,7 +68,7 @@ def scale_of(line: str) -> Scale:
             first=date.fromisoformat(members["first"]),
             is_light=bool(members["light"]),
         )
-    except (LookupError, ValueError, TypeError) as error:
+    except _NOT_OURS as error:
         raise BadData("not the header of a simulation") from error
 
 
@@ -172,7 +178,7 @@ def _lines(stream: TextIO) -> Iterator[Line]:
         try:
             ((word, members),) = json.loads(line).items()
             yield _READ[word](members)
-        except (LookupError, ValueError, TypeError, AttributeError) as error:
+        except _NOT_OURS as error:
             raise BadData("a line of the simulation cannot be read") from error
 
 

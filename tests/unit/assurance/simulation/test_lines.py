@@ -75,6 +75,7 @@ HEADER = json.dumps(lines.header(SCALE)) + "\n"
         '{"format": "leadglass-simulation", "version": 2}',
         HEADER.replace("20,", "1e99,"),
         HEADER.replace("2026-01-05", "yesterday"),
+        "[" * 100_000,
     ],
 )
 def test_what_has_no_header_is_no_simulation(text: str) -> None:
@@ -100,6 +101,9 @@ def test_what_has_no_header_is_no_simulation(text: str) -> None:
         '{"shift": ["a", "b"]}',
         '{"stay": null}',
         '{"patient": []}',
+        '{"patient": {"patient_id": "P", "last_seen": "0001-01-01T00:00:00+10:00"}}',
+        '{"fact": {"number": 1e999, "kind": "echo", "time": "2026-01-05"}}',
+        '{"fact": ' + "[" * 100_000,
     ],
 )
 def test_a_broken_line_ends_the_reading(line: str) -> None:
