@@ -447,7 +447,7 @@ class Node:
         self.retention = Retention(
             parts,
             Policy(config.retention.years, config.retention.unsafe_years),
-            (Receivers(tuple(name for name, _, _ in config.syslog_receivers)),),
+            (Receivers(config.record_receivers),),
         )
         self.orders = Orders(self.retention)
         self.log_checks = self._later(LogChecks(self.trail))
@@ -503,7 +503,13 @@ class Node:
         Raises:
             Unavailable: Database or vault cannot answer; call again.
         """
-        return recover(self.parts, self.erase)
+        found = recover(self.parts, self.erase)
+        try:
+            self.orders.finish_all(self.operator)
+        except LeadglassError as error:
+            # A hold that was placed meanwhile must not keep a node from starting.
+            _LOG.error("an erasure that was confirmed is not at its end: %s", error)
+        return found
 
     def close(self) -> None:
         """Let go of everything, whatever fails meanwhile; may be repeated."""

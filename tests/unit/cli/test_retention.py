@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
@@ -11,17 +12,22 @@ from typing import Any
 import pytest
 
 from leadglass import cli
-from leadglass.access.policy import Kind, Subject
+from leadglass.access.policy import Kind
+from leadglass.access.policy import Subject as Who
 from leadglass.app import Node
 from leadglass.archive.caller import Caller
+from leadglass.archive.retention import Gone, Receivers, Subject
 from leadglass.audit.builders import Actor
+from leadglass.audit.search import Search
 from leadglass.cli.commands import COMMANDS
 from leadglass.config import Config
+from leadglass.database.engine import Transaction
+from leadglass.errors import LeadglassError
 
 KEYS = {each.name: set(each.answer) for each in COMMANDS}
-PATIENT = "QZ-40717"
+PATIENT, OTHER = "QZ-40717", "QZ-50818"
 REASON = ("--reason", "ordered by the court of the county")
-PAUL = Caller(Subject(Kind.OPERATOR, "paul"), ip_address("10.4.0.7"))
+PAUL = Caller(Who(Kind.OPERATOR, "paul"), ip_address("10.4.0.7"))
 # Somebody who has logged in, as far as a use case sees.
 RULES = """
 [[rule]]
@@ -125,6 +131,49 @@ def test_a_person_is_erased_by_two(run: Run, home: Path, tmp_path: Path) -> None
     report = run("audit verify")
     assert report["intact"]
     assert [each["kind"] for each in report["remarks"]] == ["erased"]
+
+
+class Stopped(LeadglassError):
+    """The disk was full."""
+
+
+class Failing(Receivers):
+    def forget(self, tx: Transaction, gone: Gone) -> None:
+        raise Stopped
+
+
+def test_a_start_goes_on_with_an_erasure(
+    home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Node.open(Config.load(home, {}, {})) as node:
+        actor = Actor("auditor", channel="local", kind="operator")
+        node.parts.record(node.parts.events.audit_log_used(actor, "read", 1, OTHER))
+        number = node.orders.ask_erasure(node.operator, OTHER, REASON[1]).order.id
+        failing = replace(node.retention, followers=(Failing(),))
+        with pytest.raises(Stopped):
+            replace(node.orders, retention=failing).confirm(PAUL, number)
+        held = node.retention.place(PAUL, Subject(patient=OTHER), REASON[1])
+        node.recover()  # a hold keeps it, and does not keep the node from starting
+        assert f"records are under legal hold {held.id}" in caplog.text
+        assert OTHER not in caplog.text
+        release = node.orders.ask_release(node.operator, held.id, REASON[1])
+        node.orders.confirm(PAUL, release.id)
+        node.recover()
+        assert node.orders.latest(PAUL)[1].done_at is not None
+        assert list(node.audit.list(Search(patient=OTHER))) == []
+
+
+def test_every_receiver_of_the_settings_is_waited_for(home: Path) -> None:
+    receivers = {
+        "syslog.receivers": ("siem.example:6514",),
+        "feed.receivers": ("https://arr.example/AuditEvent",),
+    }
+    with Node.open(Config.load(home, {}, receivers)) as node:
+        positions = node.retention.show(node.operator).positions
+    assert positions == {
+        "receiver siem.example:6514": 0,
+        "receiver https://arr.example/AuditEvent": 0,
+    }
 
 
 def test_an_order_is_refused(run: Run) -> None:
