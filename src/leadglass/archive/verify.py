@@ -147,7 +147,7 @@ class Verify:
     ) -> None:
         found.instances += 1
         try:
-            what = self._fault(location)
+            what = self.fault(location)
         except NotFound:
             what = "missing, or its key is"
             if self._is_gone(location):
@@ -168,7 +168,7 @@ class Verify:
         study = studies.get(location.study_uid)
         report_damage(self.parts, caller, study, location, f"verify: {what}")
 
-    def _fault(self, location: InstanceLocation) -> str | None:
+    def fault(self, location: InstanceLocation) -> str | None:
         """Return what is wrong with one blob; raises what the vault raises."""
         digest = sha256()
         with self.parts.blobs.reader(BlobName(location.blob)) as reader:

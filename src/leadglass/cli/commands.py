@@ -119,10 +119,24 @@ GROUPS: Final[Mapping[str, str]] = MappingProxyType(
         "audit order": "what one person asked for and another confirms",
         "keys": "the keys that open this node",
         "authority": "the certificate authority of this node",
+        "comply": "which controls hold: by experiment, by looking, by somebody's word",
         "simulate": "an invented hospital, to judge the review by",
     }
 )
 
+_PROFILE = _option(
+    "--profile",
+    "NAME",
+    "whose clauses to cite: in-force, or proposed-2025 (90 FR 898, not in force)",
+    choices=("in-force", "proposed-2025"),
+    default="in-force",
+)
+_REPORT_OUT = _option("--out", "FOLDER", "write the report there, in all its forms")
+_RUN_FACTS: Final = (
+    *("run", "record", "counts", "controls", "observations", "findings"),
+    *("at", "version", "profile", "fingerprint", "caution", "questions", "weaknesses"),
+    *("assets", "flows", "risks", "map", "components", "proof"),
+)
 _STUDY = _operand(
     "study", "Study Instance UID, or the short id that `studies list` shows"
 )
@@ -778,6 +792,36 @@ _AUDIT: Final = (
         answer=("origin", "witness", "size"),
     ),
     Command(
+        name="audit timestamp",
+        help="have the newest checkpoint stamped by an authority (RFC 3161)",
+        details="Asks the authority at --tsa, or writes the request and takes the "
+        "reply as files, for a node that reaches nobody. A reply is kept only if it "
+        "holds under the authority's certificate.",
+        handler="timestamps:stamp",
+        arguments=(
+            _option("--tsa", "URL", "address of the authority, https:// or http://"),
+            _option("--request-out", "FILE", "where to write the request; a new one"),
+            _option("--response-in", "FILE", "the reply to a request"),
+            _option(
+                "--certificate",
+                "FILE",
+                "certificate (PEM or DER) with which the authority signs time stamps",
+            ),
+            _option(
+                "--ca",
+                "FILE",
+                "whom to trust for https:// (PEM; default: whom this system trusts)",
+            ),
+        ),
+        answer=("size", "time", "authority", "request"),
+    ),
+    Command(
+        name="audit timestamps",
+        help="list the time stamps that are kept, each verified again",
+        handler="timestamps:show",
+        answer=("items",),
+    ),
+    Command(
         name="audit verify-proof",
         help="check a proof; with --key it needs no data folder",
         details="Exit code 5 if it proves nothing.",
@@ -1017,6 +1061,79 @@ _KEYS: Final = (
 
 _SIMULATION: Final = (
     Command(
+        name="comply run",
+        help="try and look at everything that controls ask for, and keep the result",
+        handler="comply:run",
+        arguments=(_PROFILE, _REPORT_OUT),
+        details=(
+            "Experiments are made on a twin: same program, same settings, other keys "
+            "and data, on loopback, for half a minute. The result is hashed in the "
+            "audit record. Exit code 2 if a control fails."
+        ),
+        answer=_RUN_FACTS,
+    ),
+    Command(
+        name="comply report",
+        help="write the report of a run: HTML, PDF, JSON, OSCAL, CycloneDX, CSV",
+        handler="comply:report",
+        arguments=(
+            _operand(
+                "run", "number of the run (default: the newest)", nargs="?", type=int
+            ),
+            _REPORT_OUT,
+        ),
+        answer=_RUN_FACTS,
+    ),
+    Command(
+        name="comply history",
+        help="list the runs that were kept",
+        handler="comply:history",
+        answer=("runs",),
+    ),
+    Command(
+        name="comply controls",
+        help="list the controls, their clauses, and what answers each",
+        handler="comply:controls",
+        arguments=(_PROFILE,),
+        answer=("controls",),
+    ),
+    Command(
+        name="comply attest",
+        help="enter what somebody vouches for, until a date",
+        handler="comply:attest",
+        arguments=(
+            _operand("control", "id of the control, as CC-26"),
+            _option(
+                "--document", "FILE", "what it says; its hash is kept", required=True
+            ),
+            _option(
+                "--version", "TEXT", "of the document", required=True, dest="version_"
+            ),
+            _option("--owner", "NAME", "who answers for it", required=True),
+            _option("--until", "DATE", "its last day, as 2027-11-30", required=True),
+        ),
+        answer=(
+            "control",
+            "document",
+            "version",
+            "sha256",
+            "owner",
+            "by",
+            "at",
+            "ends",
+        ),
+    ),
+    Command(
+        name="comply baseline",
+        help="hold settings and rules against what was agreed on",
+        handler="comply:baseline",
+        arguments=(
+            _flag("--accept", "agree on settings and rules as they are now"),
+            _REASON,
+        ),
+        answer=("fingerprint", "agreed", "by", "holds"),
+    ),
+    Command(
         name="simulate hospital",
         help="write what happened in an invented hospital: facts, and the truth",
         details="Needs no node. The same seed gives the same file.",
@@ -1037,6 +1154,18 @@ _SIMULATION: Final = (
             _option("--out", "FILE", "where to write it; a new file", required=True),
         ),
         answer=("seed", "beds", "days", "facts", "attacks", "lines", "as", "out"),
+    ),
+    Command(
+        name="simulate judge",
+        help="show such a file to the rules of the review, and tell how well they did",
+        details="Needs no node. Precision and recall rule by rule, alerts for each "
+        "1,000 accesses, and the share of ordinary looks that a relation explains.",
+        handler="simulate:judge",
+        arguments=(_operand("file", "a file of `simulate hospital`, as jsonl"),),
+        answer=(
+            *("facts", "accesses", "alerts", "alerts_per_1000", "false_per_1000"),
+            *("scripts", "found", "recall", "missed", "looks", "explained", "rules"),
+        ),
     ),
 )
 

@@ -190,8 +190,13 @@ class NodeTwin:
 
     @property
     def node(self) -> Node:
-        """The node, opened here."""
-        assert self._node is not None
+        """The node, opened here.
+
+        Raises:
+            Unavailable: It did not start again after an experiment.
+        """
+        if self._node is None:
+            raise Unavailable("the twin of this node does not serve")
         return self._node
 
     # --- where it is --------------------------------------------------------------

@@ -146,39 +146,50 @@ def picture(state: NodeState) -> str:
     return "".join([*parts, "</svg>"])
 
 
-# Threat, what it would hit, what stands against it: for an officer to weigh.
-_THREATS: Final = (
-    ("A stranger reaches a port", "patients' data", ("E1", "E6", "listeners", "tls")),
-    ("Somebody guesses a password", "patients' data", ("E8", "second-factor")),
-    ("Somebody here is curious", "patients' data", ("E3", "reviews", "emergencies")),
-    (
-        "The disk or a backup is stolen",
-        "patients' data",
-        ("E2", "at-rest", "keys", "E9"),
+@dataclass(frozen=True, slots=True)
+class Threat:
+    """What could happen, and what stands against it.
+
+    Attributes:
+        threat: In a line.
+        hits: What it would hit.
+        safeguards: Names of the probes that show them.
+    """
+
+    threat: str
+    hits: str
+    safeguards: tuple[str, ...]
+
+
+# A draft: likelihood, impact and decision are for an officer to fill in.
+THREATS: Final = (
+    Threat("a stranger reaches a port", "patients' data", ("E1", "E6", "tls")),
+    Threat("somebody guesses a password", "patients' data", ("E8", "second-factor")),
+    Threat("somebody here is curious", "patients' data", ("E3", "roles", "who-saw")),
+    Threat("the disk or a backup is stolen", "patients' data", ("E2", "keys", "E9")),
+    Threat("images are forged", "images", ("E5", "integrity")),
+    Threat("a device sends harmful files", "the node", ("E11",)),
+    Threat("an administrator hides something", "the record", ("E4", "record")),
+    Threat("the machine dies", "availability", ("E9", "crash")),
+    Threat("somebody leaves and keeps access", "patients' data", ("termination",)),
+    Threat("software has known faults", "the node", ("software",)),
+    Threat(
+        "images go where they should not", "patients' data", ("destinations", "map")
     ),
-    ("Images are forged", "integrity", ("E5", "integrity")),
-    ("A device sends harmful files", "the node", ("E11",)),
-    ("An administrator hides something", "the record", ("E4", "record", "separation")),
-    ("The machine dies", "availability", ("E9", "crash")),
-    ("Somebody leaves and keeps access", "patients' data", ("termination",)),
-    ("Software has known faults", "the node", ("software", "scan")),
-    ("Images go where they should not", "patients' data", ("destinations", "map")),
-    ("Settings are weakened unseen", "the node", ("E12", "baseline")),
+    Threat("settings are weakened unseen", "the node", ("E12", "baseline")),
 )
 
 
-def risks(state: NodeState) -> list[dict[str, Any]]:
-    """Draft threats by asset; likelihood and impact are an officer's to fill in."""
-    assets_ = len(assets(state))
+def risks() -> list[dict[str, Any]]:
+    """Return the draft of a risk analysis, to be filled in (45 CFR 164.308(a)(1))."""
     return [
         {
-            "threat": threat,
-            "hits": hits,
-            "assets": assets_,
-            "safeguards": list(safeguards),
+            "threat": each.threat,
+            "hits": each.hits,
+            "safeguards": list(each.safeguards),
             "likelihood": "",
             "impact": "",
             "decision": "",
         }
-        for threat, hits, safeguards in _THREATS
+        for each in THREATS
     ]

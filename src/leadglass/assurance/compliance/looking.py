@@ -34,6 +34,9 @@ CERTIFICATE_LEFT: Final = timedelta(days=30)
 KEYS_CHANGED_WITHIN: Final = timedelta(days=2 * 366)
 # 45 CFR 164.316(b)(2)(i): six years.
 RETENTION_DAYS: Final = 2_191
+RENEWED_WITHIN: Final = timedelta(days=3 * 366)
+# A department's network; a device that may come from more is bound to nothing.
+_NARROW: Final = {4: 16, 6: 48}
 _OTHERS: Final = 0o077
 _ENCRYPTED: Final = ("TLSv1.2", "TLSv1.3")
 _PLAINTEXT: Final = "plaintext"
@@ -95,18 +98,20 @@ def register(state: NodeState) -> Seen:
     if not state.devices:
         return nothing_to_see("no device is enrolled yet")
     seen = Witnessed()
-    open_ = [
+    wide = [
         each.name
         for each in active
-        if any(network.prefixlen == 0 for network in each.networks) or not each.networks
+        if any(
+            network.prefixlen < _NARROW[network.version] for network in each.networks
+        )
     ]
-    seen.expect(not open_, f"{len(open_)} devices may come from anywhere")
-    bare = [
+    seen.expect(not wide, f"{len(wide)} devices may come from a whole enterprise")
+    unused = [
         each.name
         for each in active
-        if each.certificate is None and each.unsafe_plaintext is None
+        if state.now - (each.renewed_at or each.enrolled_at) > RENEWED_WITHIN
     ]
-    seen.expect(not bare, f"{len(bare)} devices have no certificate and no exception")
+    seen.expect(not unused, f"{len(unused)} devices were not renewed for years")
     seen.note(f"{len(active)} of {len(state.devices)} devices are active")
     return seen.seen()
 
