@@ -18,6 +18,7 @@ from leadglass.audit.log import State
 from leadglass.audit.proof import Proof
 from leadglass.audit.search import Portion, Record, Search
 from leadglass.audit.timeline import Bucket
+from leadglass.audit.timestamps import Timestamp
 from leadglass.audit.witness import Offer, WitnessKey
 from leadglass.errors import Misconfigured
 
@@ -32,6 +33,7 @@ __all__ = [
     "Search",
     "Selection",
     "State",
+    "Timestamp",
     "Trail",
     "WitnessKey",
 ]
@@ -215,6 +217,50 @@ class Trail:
         taken = self.parts.audit.take_cosigned(note, witness)
         self._used(caller, f"cosigned by {witness.name}", taken.size)
         return taken
+
+    def to_stamp(self, caller: Caller) -> str:
+        """Return the checkpoint that an authority is to stamp; it names nobody.
+
+        Raises:
+            Refused: ``caller`` may not.
+            NotFound: There is no record yet.
+            Unavailable: The checkpoint file cannot be written.
+        """
+        self.parts.require(caller, Right.AUDIT, "audit time stamp")
+        return self.parts.audit.to_stamp()
+
+    def take_timestamp(
+        self, caller: Caller, reply: bytes, authority: bytes, nonce: int | None = None
+    ) -> Timestamp:
+        """Keep the time stamp of a checkpoint; that is recorded.
+
+        Args:
+            caller: Who brings it.
+            reply: Of an authority (RFC 3161).
+            authority: The certificate that must have signed it, PEM or DER.
+            nonce: That was asked with; None: none was.
+
+        Raises:
+            Refused: ``caller`` may not.
+            BadData: The reply or the certificate is none, or no stamp was given.
+            Damaged: The stamp does not hold, or is of no checkpoint of this log.
+            Unavailable: It cannot be kept or recorded.
+        """
+        self.parts.require(caller, Right.AUDIT, "audit time stamp")
+        taken = self.parts.audit.take_timestamp(reply, authority, nonce)
+        self._used(caller, "time stamp", taken.size)
+        return taken
+
+    def timestamps(self, caller: Caller) -> Sequence[Timestamp]:
+        """Return the time stamps that are kept; they name nobody.
+
+        Raises:
+            Refused: ``caller`` may not.
+            Unavailable: The file cannot be read.
+            Damaged: It was changed.
+        """
+        self.parts.require(caller, Right.AUDIT, "audit time stamps")
+        return self.parts.audit.timestamps()
 
     def verify(
         self,

@@ -67,6 +67,12 @@ from leadglass.audit.search import (
     search_records,
 )
 from leadglass.audit.timeline import Bucket, count
+from leadglass.audit.timestamps import (
+    Timestamp,
+    TimestampFile,
+    timestamp_of,
+    token_in,
+)
 from leadglass.audit.verification import Verification
 from leadglass.audit.withdrawn import (
     Pruned,
@@ -168,6 +174,7 @@ class AuditLog:
         self._source = AuditSource(origin).members()
         self._file = CheckpointFile(checkpoints_folder)
         self._cosigned = CosignedFile(checkpoints_folder)
+        self._timestamps = TimestampFile(checkpoints_folder)
         self._known: _Known | None = None
         self._sql: dict[str, str] = {}
         self._writer = CheckpointThread(self._file, self._committed_note)
@@ -231,6 +238,7 @@ class AuditLog:
         """
         self._file.supersede()
         self._cosigned.supersede()
+        self._timestamps.supersede()
         with self._database.read() as connection:
             note = _head_note(connection)
         self._file.append(note or self._signer.sign(0, EMPTY_ROOT))
@@ -530,6 +538,7 @@ class AuditLog:
                 public_keys=self._public_keys,
                 cosigned=self._cosigned.notes(),
                 witnesses=self._cosigned.witnesses(),
+                timestamps=self._timestamps.all(),
             )
             return make(source, request)
 
@@ -591,6 +600,51 @@ class AuditLog:
         self._cosigned.add("".join([body, "\n\n", *own]), line, witness)
         return signed
 
+    def to_stamp(self) -> str:
+        """Return the checkpoint that an authority is to stamp: the newest.
+
+        It is in the checkpoint file, so that a reply is known days later.
+
+        Raises:
+            NotFound: There is no record yet.
+            Unavailable: The checkpoint file cannot be written or read.
+        """
+        self.flush()
+        note = self._file.last()
+        if note is None or checkpoint.parse(note).size == 0:
+            raise NotFound("the audit log has no record yet")
+        return note
+
+    def take_timestamp(
+        self, reply: bytes, authority: bytes, nonce: int | None = None
+    ) -> Timestamp:
+        """Keep the time stamp of a checkpoint of this log.
+
+        Args:
+            reply: Of an authority (TimeStampResp of RFC 3161).
+            authority: The certificate that must have signed it, PEM or DER.
+            nonce: That was asked with; None: none was.
+
+        Raises:
+            BadData: The reply or the certificate is none, or no stamp was given.
+            Damaged: The stamp does not hold, or is of no checkpoint of this log.
+            Unavailable: It cannot be kept.
+        """
+        notes = [*self._file.notes(), *self._cosigned.notes()]
+        found = timestamp_of(token_in(reply), notes, authority, nonce)
+        checkpoint.verify(found.note, self._public_keys, self.origin)
+        self._timestamps.add(found)
+        return found
+
+    def timestamps(self) -> Sequence[Timestamp]:
+        """Return the time stamps that are kept, oldest first.
+
+        Raises:
+            Unavailable: The file cannot be read.
+            Damaged: It was changed.
+        """
+        return self._timestamps.all()
+
     def verify(
         self,
         witnessed: Iterable[str] = (),
@@ -612,6 +666,7 @@ class AuditLog:
         # The file first: whatever it holds, the snapshot that follows must have.
         verification.take_file(self._file)
         verification.take_witnessed([*witnessed, *self._cosigned.notes()])
+        verification.take_timestamps(self._timestamps)
         try:
             with self._database.read() as connection:
                 verification.run(connection, progress)

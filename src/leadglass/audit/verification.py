@@ -34,6 +34,7 @@ from leadglass.audit.findings import Findings, Report
 from leadglass.audit.leaf import hash_row, hash_rows
 from leadglass.audit.merkle import TILE_WIDTH
 from leadglass.audit.searchcheck import SearchCheck
+from leadglass.audit.timestamps import TimestampFile
 from leadglass.audit.withdrawn import Pruned, Withdrawn, read_pruned
 from leadglass.errors import BadData, Damaged, LeadglassError
 
@@ -78,6 +79,21 @@ class Verification:
         """Take checkpoints that were kept elsewhere."""
         for position, note in enumerate(notes, start=1):
             self._opened(note, f"witnessed checkpoint {position}")
+
+    def take_timestamps(self, file: TimestampFile) -> None:
+        """Take checkpoints that an authority stamped; a stamp must hold."""
+        try:
+            found = file.all()
+        except LeadglassError as error:
+            self._findings.find("checkpoint", str(error))
+            return
+        for position, each in enumerate(found, start=1):
+            where = f"time-stamped checkpoint {position}"
+            try:
+                each.read()
+            except Damaged as error:
+                self._findings.find("checkpoint", f"{where}: {error}")
+            self._opened(each.note, where)
 
     def _opened(
         self, note: str, where: str, *, is_torn_possible: bool = False

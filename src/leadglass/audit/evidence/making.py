@@ -18,7 +18,7 @@ from itertools import pairwise
 from os import O_CREAT, O_DIRECTORY, O_EXCL, O_RDONLY, O_WRONLY, close, fsync
 from os import open as open_descriptor
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import Connection, select
@@ -105,6 +105,17 @@ class _Shown:
     kinds: Counter[str] = field(default_factory=Counter)
 
 
+class Stamped(Protocol):
+    """A checkpoint with the token of an authority (``timestamps.Timestamp``)."""
+
+    @property
+    def note(self) -> str:
+        """The checkpoint."""
+
+    def line(self) -> str:
+        """All of it in a line of JSON."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """What evidence is made from.
@@ -117,6 +128,7 @@ class Source:
         public_keys: Keys of the log, the present one first.
         cosigned: The checkpoints that witnesses cosigned.
         witnesses: Their keys.
+        timestamps: Tokens of authorities for time stamps, on checkpoints.
     """
 
     connection: Connection
@@ -126,6 +138,7 @@ class Source:
     public_keys: Sequence[Ed25519PublicKey]
     cosigned: Sequence[str] = ()
     witnesses: Sequence[WitnessKey] = ()
+    timestamps: Sequence["Stamped"] = ()
 
 
 def make(source: Source, request: Request) -> Made:
@@ -179,7 +192,9 @@ class _Making:
         proof = multiproof(place.runs, place.size, nodes) if place.runs else []
         self._write("proof.json", [_json([_text(each) for each in proof])])
         pruned = pruned_of(source.connection, source.signer.origin)
-        notes = _chain([*source.cosigned, *source.notes], place.note, pruned)
+        stamped = [each.note for each in source.timestamps]
+        kept = [*source.cosigned, *source.notes, *stamped]
+        notes = _chain(kept, place.note, pruned)
         self._write("checkpoints", (each.encode() for each in notes))
         sizes = [parse(each).size for each in notes]
         self._write(
@@ -190,6 +205,14 @@ class _Making:
             ),
         )
         self._write("public_keys.json", [_json(self._keys(notes))])
+        bodies = {each.partition("\n\n")[0] for each in notes}
+        stamps = [
+            each.line().encode()
+            for each in source.timestamps
+            if each.note.partition("\n\n")[0] in bodies
+        ]
+        if stamps:
+            self._write(verify.STAMPS, stamps)
         self._write("verify.py", [Path(verify.__file__).read_bytes()])
         head = parse(place.note)
         manifest = self._manifest(shown, head, len(notes))

@@ -61,7 +61,9 @@ WHAT IT DOES NOT PROVE
 - That the clock was right. Each record has two clocks, one of which cannot be set;
   where they disagree within a window, verify.py remarks on it.
 - That nobody had the node's signing key. Who has it can sign another history, but
-  not change one that a checkpoint kept elsewhere, or cosigned by a witness, covers.
+  not change one that a checkpoint kept elsewhere, cosigned by a witness, or with the
+  time stamp of an authority (RFC 3161) covers. Compare the fingerprint of such an
+  authority's certificate, which verify.py prints, or give the certificate by --tsa.
 {unproven}
 THE FILES
 
@@ -73,6 +75,7 @@ THE FILES
   checkpoints        the signed checkpoints that the node kept, oldest first
   consistency.jsonl  for each checkpoint the proof that the next one continues it
   public_keys.json   public keys of the node and of witnesses
+  timestamps.jsonl   tokens of authorities for time stamps, if there are any
   verify.py          the program that checks all this
 
 DRAFT FOR A CERTIFICATION

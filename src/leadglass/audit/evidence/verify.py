@@ -1,10 +1,11 @@
 """Checks a folder of evidence from the audit record of a Leadglass node.
 
-    python3 verify.py [FOLDER] [--key KEY] [--show]
+    python3 verify.py [FOLDER] [--key KEY] [--tsa FILE] [--show]
 
 FOLDER is the one this file lies in, if it is left out. KEY is the public key of the
 record, as a line (name+id+base64) or a PEM file, got from somewhere else than the
-folder; without it only what the folder says of itself is checked. --show prints the
+folder; without it only what the folder says of itself is checked. FILE is the
+certificate (PEM or DER) of an authority for time stamps, got so, too. --show prints the
 records that are opened. Exit code 0: everything holds; 1: something does not.
 
 It needs Python 3.9 or newer and the package ``cryptography``, and nothing of
@@ -27,17 +28,22 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cryptography import x509
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes as digests
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
     load_pem_public_key,
 )
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 FORMAT = "leadglass-evidence-1"
 MANIFEST = "manifest.json"
 STATEMENT = "manifest.sig"
+STAMPS = "timestamps.jsonl"
 # The first line of what the node signs of a manifest; no checkpoint begins like it.
 STATEMENT_LINE = "leadglass-evidence/v1"
 
@@ -249,15 +255,273 @@ def climb(old: int, new: int, hashes: Sequence[bytes]) -> tuple[bytes, bytes] | 
     return (first, second) if last == 0 else None
 
 
+# -- time stamps (RFC 3161, RFC 5652, RFC 5035) ----------------------------------------
+#
+# A token is DER. It is read strictly: definite lengths in their shortest form, and
+# nothing behind anything. The signer is the one certificate that is trusted; there is
+# no chain. Of what a token may hold besides (other certificates, lists, unsigned
+# attributes) nothing is looked at.
+
+_TOKEN_BYTES_MAX = 64 * 1024
+_INTEGER, _OCTETS, _OID, _SEQUENCE, _SET, _TIME = 0x02, 0x04, 0x06, 0x30, 0x31, 0x18
+_SIGNED_DATA = "2a864886f70d010702"
+_TST_INFO = "2a864886f70d0109100104"
+_CONTENT_TYPE = "2a864886f70d010903"
+_MESSAGE_DIGEST = "2a864886f70d010904"
+_SIGNING_CERTIFICATE = "2a864886f70d010910020c"
+_SIGNING_CERTIFICATE_V2 = "2a864886f70d010910022f"
+# Digest algorithms; SHA-1 is for naming a certificate alone (RFC 2634, 5.4).
+_DIGESTS: Mapping[str, Callable[[], digests.HashAlgorithm]] = {
+    "608648016503040201": digests.SHA256,
+    "608648016503040202": digests.SHA384,
+    "608648016503040203": digests.SHA512,
+}
+_SHA_256 = "608648016503040201"
+
+
+class Element(NamedTuple):
+    """One element of DER: its tag, what is in it, and all of it."""
+
+    tag: int
+    content: bytes
+    whole: bytes
+
+    def inside(self, tag: int) -> list[Element]:
+        """Return the elements in it, if it has this tag."""
+        return elements(self.of(tag))
+
+    def of(self, tag: int) -> bytes:
+        """Return what is in it, if it has this tag."""
+        if self.tag != tag:
+            raise Wrong("a time stamp is not written as it must be")
+        return self.content
+
+
+def elements(data: bytes) -> list[Element]:
+    """Return the elements that follow each other in DER (X.690, 10.1)."""
+    found, at = [], 0
+    malformed = Wrong("a time stamp is not DER")
+    while at < len(data):
+        if at + 2 > len(data) or data[at] & 0x1F == 0x1F:
+            raise malformed
+        length, begin = data[at + 1], at + 2
+        if length & 0x80:
+            count = length & 0x7F
+            begin += count
+            length = int.from_bytes(data[begin - count : begin], "big")
+            if not 1 <= count <= 4 or length < 0x80 or length >> (8 * count - 8) == 0:
+                raise malformed
+        end = begin + length
+        if end > len(data):
+            raise malformed
+        found.append(Element(data[at], data[begin:end], data[at:end]))
+        at = end
+    return found
+
+
+def only(data: bytes) -> Element:
+    """Return the one element that this is."""
+    found = elements(data)
+    if len(found) != 1:
+        raise Wrong("a time stamp is not one element of DER")
+    return found[0]
+
+
+class Stamp(NamedTuple):
+    """What an authority for time stamps has signed."""
+
+    digest: bytes
+    time_us: int
+    serial: int
+    nonce: int | None
+
+
+def stamp_of(token: bytes, tsa: x509.Certificate) -> Stamp:
+    """Return what a token says, once it is found to be signed by this certificate."""
+    if len(token) > _TOKEN_BYTES_MAX:
+        raise Wrong("a time stamp of this length is none")
+    kind, wrapped = only(token).inside(_SEQUENCE)
+    if kind.of(_OID).hex() != _SIGNED_DATA:
+        raise Wrong("a time stamp is signed data")
+    parts = only(wrapped.of(0xA0)).inside(_SEQUENCE)
+    version, _, encapsulated = parts[:3]
+    signers = parts[-1].inside(_SET)
+    if version.of(_INTEGER) != b"\x03" or len(signers) != 1:
+        raise Wrong("a time stamp has one signer")
+    kind, wrapped = encapsulated.inside(_SEQUENCE)
+    if kind.of(_OID).hex() != _TST_INFO:
+        raise Wrong("what is signed is no time stamp")
+    info = only(wrapped.of(0xA0)).of(_OCTETS)
+    check_signer(signers[0], info, tsa)
+    stamp = info_of(info)
+    check_authority(tsa, stamp.time_us)
+    return stamp
+
+
+def check_signer(signer: Element, info: bytes, tsa: x509.Certificate) -> None:
+    """Check that a SignerInfo (RFC 5652, 5.3) is of this certificate, over this."""
+    parts = signer.inside(_SEQUENCE)
+    version, _, algorithm, attributes, method, signature = parts[:6]
+    if version.of(_INTEGER) not in (b"\x01", b"\x03"):
+        raise Wrong("a time stamp has a signer of an unknown version")
+    digest = digest_of(algorithm)
+    said = signed_attributes(attributes)
+    if said.get(_CONTENT_TYPE, b"").hex()[4:] != _TST_INFO:
+        raise Wrong("a time stamp is signed as something else")
+    if only(said[_MESSAGE_DIGEST]).of(_OCTETS) != hashed(digest, info):
+        raise Wrong("a time stamp was changed after it was signed")
+    check_named(said, tsa)
+    # What is signed is the set, as a set (RFC 5652, 5.4).
+    signed = bytes([_SET]) + attributes.whole[1:]
+    check_signature(tsa, digest, method, signature.of(_OCTETS), signed)
+
+
+def digest_of(algorithm: Element) -> digests.HashAlgorithm:
+    """Return the algorithm of an AlgorithmIdentifier."""
+    oid = algorithm.inside(_SEQUENCE)[0].of(_OID).hex()
+    if oid not in _DIGESTS:
+        raise Wrong("a time stamp uses an algorithm that is not known or too weak")
+    return _DIGESTS[oid]()
+
+
+def hashed(algorithm: digests.HashAlgorithm, data: bytes) -> bytes:
+    """Return a digest."""
+    digest = digests.Hash(algorithm)
+    digest.update(data)
+    return digest.finalize()
+
+
+def signed_attributes(attributes: Element) -> dict[str, bytes]:
+    """Return the one value of each attribute, by its type in hex."""
+    found: dict[str, bytes] = {}
+    for each in attributes.inside(0xA0):
+        kind, values = each.inside(_SEQUENCE)
+        name = kind.of(_OID).hex()
+        if name in found:
+            raise Wrong("a time stamp says something twice")
+        found[name] = values.of(_SET)
+    return found
+
+
+def check_named(said: Mapping[str, bytes], tsa: x509.Certificate) -> None:
+    """Check that the certificate is the one that the signer named (RFC 5035)."""
+    der = tsa.public_bytes(Encoding.DER)
+    if _SIGNING_CERTIFICATE_V2 in said:
+        names = only(said[_SIGNING_CERTIFICATE_V2]).inside(_SEQUENCE)
+        parts = names[0].inside(_SEQUENCE)[0].inside(_SEQUENCE)
+        has_algorithm = parts[0].tag == _SEQUENCE
+        algorithm = digest_of(parts[0]) if has_algorithm else digests.SHA256()
+        is_it = parts[has_algorithm].of(_OCTETS) == hashed(algorithm, der)
+    elif _SIGNING_CERTIFICATE in said:
+        names = only(said[_SIGNING_CERTIFICATE]).inside(_SEQUENCE)
+        parts = names[0].inside(_SEQUENCE)[0].inside(_SEQUENCE)
+        is_it = parts[0].of(_OCTETS) == hashed(digests.SHA1(), der)  # noqa: S303
+    else:
+        raise Wrong("a time stamp does not name its certificate")
+    if not is_it:
+        raise Wrong("a time stamp is of another authority than the one that is given")
+
+
+def check_signature(
+    tsa: x509.Certificate,
+    digest: digests.HashAlgorithm,
+    method: Element,
+    signature: bytes,
+    signed: bytes,
+) -> None:
+    """Check a signature by RSA (PKCS #1 v1.5) or ECDSA, over the digest that is named.
+
+    ``method`` may name a digest besides; the signature holds under one alone.
+    """
+    method.inside(_SEQUENCE)[0].of(_OID)
+    key = tsa.public_key()
+    try:
+        if isinstance(key, rsa.RSAPublicKey) and key.key_size >= 2048:
+            key.verify(signature, signed, padding.PKCS1v15(), digest)
+        elif isinstance(key, ec.EllipticCurvePublicKey):
+            key.verify(signature, signed, ec.ECDSA(digest))
+        else:
+            raise Wrong("an authority for time stamps has a key that is not supported")
+    except InvalidSignature:
+        raise Wrong("the signature of a time stamp is false") from None
+
+
+def info_of(info: bytes) -> Stamp:
+    """Return what is read of a TSTInfo (RFC 3161, 2.4.2)."""
+    parts = only(info).inside(_SEQUENCE)
+    version, _, imprint, serial, time = parts[:5]
+    algorithm, digest = imprint.inside(_SEQUENCE)
+    if version.of(_INTEGER) != b"\x01":
+        raise Wrong("a time stamp is of an unknown version")
+    if algorithm.inside(_SEQUENCE)[0].of(_OID).hex() != _SHA_256:
+        raise Wrong("a time stamp is over another digest than SHA-256")
+    nonces = [each.content for each in parts[5:] if each.tag == _INTEGER]
+    return Stamp(
+        digest.of(_OCTETS),
+        stamped_at(time.of(_TIME).decode("ascii")),
+        int.from_bytes(serial.of(_INTEGER), "big", signed=True),
+        int.from_bytes(nonces[0], "big", signed=True) if nonces else None,
+    )
+
+
+def stamped_at(text: str) -> int:
+    """Return a GeneralizedTime as microseconds since 1970."""
+    whole, _, part = text[:-1].partition(".")
+    if text[-1:] != "Z" or len(whole) != 14 or not (whole + (part or "0")).isdigit():
+        raise Wrong("the time of a time stamp is none")
+    numbers = (int(whole[at : at + 2]) for at in range(4, 14, 2))
+    month, day, hour, minute, second = numbers
+    year = int(whole[:4])
+    zone = timezone.utc  # noqa: UP017  # Python 3.9
+    moment = datetime(year, month, day, hour, minute, second, tzinfo=zone)
+    began = datetime(1970, 1, 1, tzinfo=zone)
+    us = (moment - began) // timedelta(microseconds=1)
+    return us + int(part[:6].ljust(6, "0"))
+
+
+def check_authority(tsa: x509.Certificate, time_us: int) -> None:
+    """Check that a certificate is for time stamps alone, and was valid at a time."""
+    purposes = tsa.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
+    wanted = [ExtendedKeyUsageOID.TIME_STAMPING]
+    if list(purposes.value) != wanted or not purposes.critical:
+        raise Wrong("a certificate is not for time stamps alone (RFC 3161, 2.3)")
+    zone = timezone.utc  # noqa: UP017  # Python 3.9
+    moment = datetime(1970, 1, 1, tzinfo=zone) + timedelta(microseconds=time_us)
+    begins, ends = tsa.not_valid_before_utc, tsa.not_valid_after_utc
+    if not begins <= moment <= ends:
+        raise Wrong("a certificate was not valid at the time of its time stamp")
+
+
+def certificate_of(data: bytes) -> x509.Certificate:
+    """Return a certificate of PEM or DER."""
+    if data.lstrip().startswith(b"-----"):
+        return x509.load_pem_x509_certificate(data)
+    return x509.load_der_x509_certificate(data)
+
+
+def stamped(note: str) -> bytes:
+    """Return the digest of a checkpoint that is stamped: that of what the node signs.
+
+    Its signatures are not in it: a witness may add one later.
+    """
+    return sha256((note.partition("\n\n")[0] + "\n").encode()).digest()
+
+
 # -- the folder -----------------------------------------------------------------------
 
 
 class Folder:
     """The evidence, as far as it was read."""
 
-    def __init__(self, path: Path, trusted: Sequence[Ed25519PublicKey]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        trusted: Sequence[Ed25519PublicKey],
+        authorities: Sequence[x509.Certificate] = (),
+    ) -> None:
         self.path = path
         self.trusted = trusted
+        self.authorities = authorities
         self.origin = ""
         self.manifest: dict[str, Any] = {}
         self.keys: list[Ed25519PublicKey] = []
@@ -524,6 +788,36 @@ class Folder:
             return "no witness is named: nobody but the node vouches for the time"
         return "cosigned by a witness: " + "; ".join(said)
 
+    def check_stamps(self) -> str:
+        """Time stamps."""
+        if STAMPS not in self.manifest["files"]:
+            if self.authorities:
+                raise Wrong("no authority for time stamps has stamped this")
+            return "no time stamp of an authority is here"
+        known = {stamped(note): size for note, (size, _) in self._pairs()}
+        said = []
+        for line in self.text(STAMPS).splitlines():
+            members = json.loads(line)
+            der = base64.b64decode(members["tsa"], validate=True)
+            tsa = x509.load_der_x509_certificate(der)
+            if self.authorities and tsa not in self.authorities:
+                raise Wrong("a time stamp is of an authority that you did not give")
+            token = base64.b64decode(members["token"], validate=True)
+            stamp = stamp_of(token, tsa)
+            if stamp.digest not in known:
+                raise Wrong("a time stamp is of no checkpoint that is here")
+            name = tsa.subject.rfc4514_string()
+            shown = "".join(each if each.isprintable() else "?" for each in name)
+            said.append(
+                f"{known[stamp.digest]} records were signed by "
+                f"{time_of(stamp.time_us)}, says {shown} (certificate "
+                f"{sha256(der).hexdigest()})"
+            )
+        return "stamped by an authority: " + "; ".join(said)
+
+    def _pairs(self) -> Iterator[tuple[str, tuple[int, bytes]]]:
+        return zip(self.notes, self.checkpoints)  # noqa: B905  # as many
+
 
 def opened_of(members: Mapping[str, Any]) -> tuple[bytes, bytes]:
     """Return record and search keys of a line."""
@@ -553,9 +847,13 @@ def time_of(time_us: int) -> str:
     return (began + timedelta(microseconds=time_us)).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def check(path: Path, trusted: Sequence[Ed25519PublicKey] = ()) -> Check:
+def check(
+    path: Path,
+    trusted: Sequence[Ed25519PublicKey] = (),
+    authorities: Sequence[x509.Certificate] = (),
+) -> Check:
     """Check everything in a folder; never raises for what is wrong with it."""
-    found, folder = Check(), Folder(path, trusted)
+    found, folder = Check(), Folder(path, trusted, authorities)
     found.step(folder.check_keys)
     found.step(folder.check_statement)
     found.step(folder.check_files)
@@ -564,6 +862,7 @@ def check(path: Path, trusted: Sequence[Ed25519PublicKey] = ()) -> Check:
     found.step(folder.check_tree)
     found.step(folder.check_selection)
     found.step(folder.check_witnesses)
+    found.step(folder.check_stamps)
     found.remarks += folder.remarks
     return found
 
@@ -617,6 +916,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Checks a folder of evidence.")
     parser.add_argument("folder", nargs="?", default=Path(__file__).parent, type=Path)
     parser.add_argument("--key", action="append", default=[], help="the node's key")
+    parser.add_argument("--tsa", action="append", default=[], help="a certificate")
     parser.add_argument("--show", action="store_true", help="print the records")
     asked = parser.parse_args()
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -624,10 +924,11 @@ def main() -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         trusted = [trusted_key(each) for each in asked.key]
+        authorities = [certificate_of(Path(each).read_bytes()) for each in asked.tsa]
     except (OSError, ValueError, Wrong) as error:
-        sys.stderr.write(f"--key: {error}\n")
+        sys.stderr.write(f"--key, --tsa: {error}\n")
         return 1
-    found = check(asked.folder, trusted)
+    found = check(asked.folder, trusted, authorities)
     keys: list[str] = []
     if not found.wrong:
         keys = json.loads((asked.folder / "public_keys.json").read_bytes())["log"]
