@@ -93,7 +93,7 @@ def test_what_does_not_answer_as_an_authority_gives_nothing(tsa: Tsa) -> None:
         ({"status": 404}, "answers 404"),
         ({"kind": "text/html"}, "no reply"),
     ):
-        with serving(tsa, **more) as address, pytest.raises(Unavailable, match=said):  # type: ignore[arg-type]
+        with serving(tsa, **more) as address, pytest.raises(Unavailable, match=said):
             ask(address, b"0")
     with pytest.raises(Unavailable, match="does not answer"):
         ask("http://127.0.0.1:1/", b"0")
