@@ -1,0 +1,1 @@
+"""Rules of the review, grouped by topic; ``table.RULES`` has all of them."""
