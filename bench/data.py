@@ -67,6 +67,8 @@ class Sizes:
     studies_listed: int = 100_000
     slices_viewed: int = 500
     records_verified: int = 1_000_000
+    review_beds: int = 300
+    review_days: int = 35
     repeats: int = 3
 
 
@@ -84,6 +86,8 @@ QUICK = Sizes(
     large_frames=100,
     studies_listed=2_000,
     records_verified=20_000,
+    review_beds=120,
+    review_days=28,
 )
 
 

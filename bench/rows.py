@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bench import approws, auditrows, data, dcmtk, webrows
+from bench import approws, auditrows, data, dcmtk, reviewrows, webrows
 from bench.find import questioners
 from bench.measuring import Bench, Sample, Samples, alternate, result, say
 from bench.nodes import Node, Start
@@ -395,4 +395,5 @@ ROWS: Mapping[str, Callable[[Bench], list[Result]]] = {
     "app-studies": approws.studies,
     "app-viewer": approws.viewer,
     "audit": auditrows.audit,
+    "review": reviewrows.review,
 }

@@ -1,4 +1,4 @@
-"""``leadglass simulate``: an invented hospital, and rules judged by it."""
+"""``leadglass simulate``: an invented hospital, and the review judged by it."""
 
 import secrets
 from collections.abc import Iterator
@@ -9,14 +9,15 @@ from typing import Final, TextIO
 from leadglass.assurance.simulation import lines
 from leadglass.assurance.simulation.dialects import DIALECTS
 from leadglass.assurance.simulation.draft import Label
+from leadglass.assurance.simulation.judging import Judgement, trial
 from leadglass.assurance.simulation.scale import Scale
 from leadglass.assurance.simulation.simulation import Line, Simulation
 from leadglass.assurance.trails.fact import Fact
-from leadglass.cli.answers import Answer, counted
+from leadglass.cli.answers import Answer, Table, counted
 from leadglass.cli.failures import UsageError
 from leadglass.cli.progress import progress
 from leadglass.cli.session import Session
-from leadglass.errors import Unavailable
+from leadglass.errors import NotFound, Unavailable
 
 # The dialect that has the truth in it.
 OWN: Final = "jsonl"
@@ -85,3 +86,66 @@ def _new(path: Path) -> TextIO:
         raise UsageError("the file is there already", "name another") from error
     except OSError as error:
         raise Unavailable("the file cannot be written") from error
+
+
+def judge(session: Session) -> Answer:
+    """Show a simulation to the rules, and tell how well they did."""
+    path = Path(session.arguments.file)
+    with ExitStack() as stack:
+        stream = stack.enter_context(_known(path))
+        update = stack.enter_context(progress("judging days"))
+        scale, every = lines.read(stream)
+
+        def shown() -> Iterator[Line]:
+            for number, line in enumerate(every):
+                if number % _DRAWN_EVERY == 0 and isinstance(line, Fact):
+                    update(max(0, (line.time - scale.begins).days), scale.days)
+                yield line
+
+        judged = trial(shown())
+    return Answer(data=judged.members(), text=(*_summary(judged), _of_rules(judged)))
+
+
+def _summary(judged: Judgement) -> Iterator[str]:
+    yield (
+        f"{judged.found} of {counted(judged.scripts, 'attack')} found "
+        f"(recall {judged.recall:.2f})"
+    )
+    yield (
+        f"{judged.alerts_per_1000:.2f} alerts for each 1,000 of {judged.accesses:,} "
+        f"accesses, {judged.false_per_1000:.2f} of them false"
+    )
+    yield (
+        f"{100 * judged.explained_share:.1f} % of {judged.looks:,} ordinary looks "
+        "are explained"
+    )
+    if judged.missed:
+        yield f"missed: {', '.join(sorted(judged.missed))}"
+
+
+def _of_rules(judged: Judgement) -> Table:
+    def share(value: float | None) -> str:
+        return "–" if value is None else f"{value:.2f}"
+
+    return Table(
+        ("RULE", "ALERTS", "PRECISION", "ATTACKS", "RECALL"),
+        tuple(
+            (
+                *(each.rule, str(each.alerts), share(each.precision)),
+                *(str(each.scripts), share(each.recall)),
+            )
+            for each in judged.rules
+        ),
+    )
+
+
+def _known(path: Path) -> TextIO:
+    """Open a file of a simulation.
+
+    Raises:
+        NotFound: There is none.
+    """
+    try:
+        return path.open(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise NotFound("there is no such file that can be read") from error

@@ -1,6 +1,6 @@
 """What can be done, as drafts: the one place that knows how an act looks in a trail."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from leadglass.assurance.simulation.draft import Draft
@@ -11,11 +11,12 @@ Base = Mapping[str, Any]
 
 _NOTHING: Final[Mapping[str, Any]] = {}
 _FAILED: Final = {"ending": Ending.MINOR_FAILURE}
-# Keys of a query, as a trail has them: the attributes that were given, with "=" where
-# the value was whole and "*" where it had a wildcard.
-BY_ID: Final = "PatientID="
-BY_NAME: Final = "PatientName*"
-BY_WORKLIST: Final = "StudyDate= Modality="
+# Keys of a query, as a trail has them: "=" behind an attribute that was given whole,
+# "~" behind one with a wildcard.
+BY_ID: Final = "PatientID={id}"
+BY_NAME: Final = "PatientName~{name}*"
+BY_WORKLIST: Final = "StudyDate=today Modality=CT"
+BY_DATE: Final = "StudyDate=today"
 EMPTY: Final = ""
 
 
@@ -35,6 +36,11 @@ def listed(cases: Iterable[Case]) -> tuple[Touched, ...]:
         Touched(id_, Reach.LISTED, tuple(exam.uid for exam in case.exams))
         for id_, case in {case.id: case for case in cases}.items()
     )
+
+
+def by_link(address: str) -> Base:
+    """Return who opens a share link: nobody knows who, but from where."""
+    return {"who_kind": "link", "address": address, "channel": "TLSv1.3"}
 
 
 def login(at_s: float, base: Base) -> Draft:
@@ -70,7 +76,7 @@ def echo(at_s: float, base: Base) -> Draft:
 def query(  # noqa: PLR0913 - a query has that many sides
     at_s: float,
     base: Base,
-    cases: Iterable[Case],
+    cases: Sequence[Case],
     keys: str,
     *,
     service: str = "web app",
@@ -78,6 +84,9 @@ def query(  # noqa: PLR0913 - a query has that many sides
 ) -> Draft:
     """Somebody asked, and was told of ``cases``."""
     touched = listed(cases)
+    if cases:
+        first = cases[0].patient
+        keys = keys.format(id=first.patient_id, name=first.surname)
     count = returned if returned >= 0 else sum(len(t.studies) or 1 for t in touched)
     return Draft(
         at_s,

@@ -208,6 +208,8 @@ class Days:
         wait_s = chance.lognormvariate(3.6 if urgent else 4.8, 0.6) * MINUTE_S
         read_s = at_s + 10 * MINUTE_S + wait_s
         reader = hospital.reader(self.on_duty, chance, read_s)
+        if reader and self._is_of(reader, case.id):
+            reader = None
         performing = {device.name}
         if taker:
             performing.add(taker.member.name)
@@ -234,7 +236,7 @@ class Days:
         self.out.append(acts.store(stored_s, device.base, exam, exam.images))
         if finder:
             self._find(exam, finder.base, stored_s)
-        if taker and chance.random() < 0.3:
+        if taker and not self._is_of(taker, case.id) and chance.random() < 0.3:
             self.show(taker, exam, stored_s + MINUTE_S)
         if reader:
             self._read(reader, case, exam, read_s)
@@ -261,7 +263,7 @@ class Days:
         for case, exam in unread:
             at_s = self.moment(7.6, 10)
             reader = self.hospital.reader(self.on_duty, self.chance, at_s)
-            if reader:
+            if reader and not self._is_of(reader, case.id):
                 self._read(reader, case, exam, at_s)
             else:
                 self._unread.append((case, exam))
@@ -311,6 +313,11 @@ class Days:
         found = self.on_duty.at(self.chance, department, role, at_s)
         return found or self.on_duty.at(self.chance, EMERGENCY, role, at_s)
 
+    @staticmethod
+    def _is_of(session: Session, patient_id: str) -> bool:
+        """Whether the patient is the one at the screen; nobody treats themselves."""
+        return session.member.person.patient_id == patient_id
+
     def look(
         self,
         case: Case,
@@ -321,7 +328,7 @@ class Days:
     ) -> None:
         """Let somebody of a department look at a patient."""
         session = self.somebody(department, role, at_s)
-        if session:
+        if session and not self._is_of(session, case.id):
             self.search_and_show(session, case, exam or case.exams[-1], at_s)
 
     def search_and_show(

@@ -91,7 +91,7 @@ def install(scale: Scale) -> tuple[Device, ...]:
             name = f"{make.kind.lower()}-{number}"
             base = {
                 "who": name,
-                "who_kind": "exception" if is_legacy else "device",
+                "who_kind": "device",
                 "ae_title": f"{make.kind}_{number}".upper(),
                 "called": CALLED,
                 "address": f"10.{20 + at // 240}.{at % 240 // 60}.{at % 60 + 11}",

@@ -8,8 +8,10 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
+from leadglass.access.rights import Right
 from leadglass.assurance.trails.fact import Fact, Kind, Touched
 from leadglass.audit.accounts import AccountEvents
 from leadglass.audit.builders import (
@@ -24,7 +26,7 @@ from leadglass.audit.builders import (
     Service,
     Study,
 )
-from leadglass.audit.codes import Outcome
+from leadglass.audit.codes import EventType, Outcome
 from leadglass.audit.emergency import BrokenGlass, EmergencyEvents
 from leadglass.audit.events import AuditSource, Event, SOPClass, encode
 from leadglass.audit.fhir import audit_event
@@ -39,7 +41,6 @@ _SOURCE: Final = AuditSource(NODE.name)
 
 _SECONDARY_CAPTURE: Final = "1.2.840.10008.5.1.4.1.1.7"
 _STUDY_ROOT_FIND: Final = "1.2.840.10008.5.1.4.1.2.2.1"
-_EXPLICIT_LITTLE: Final = "1.2.840.10008.1.2.1"
 
 _Made = tuple[Event, ...]
 
@@ -94,15 +95,18 @@ def _associated(fact: Fact) -> _Made:
 
 
 def _asked(fact: Fact) -> _Made:
-    question = Question(
-        _STUDY_ROOT_FIND,
-        fact.details.get("keys", "").encode(),
-        _EXPLICIT_LITTLE,
-        fact.details.get("level", ""),
-        fact.service,
-    )
-    told = [(each.patient, uid) for each in fact.touched for uid in each.studies]
+    # As a URL: a value has no blank in it.
+    keys = fact.details.get("keys", "").replace("~", "=").replace(" ", "&")
+    level = fact.details.get("level", "")
+    question = Question(_STUDY_ROOT_FIND, keys.encode(), "", level, fact.service)
+    told = [(t.patient, uid) for t in fact.touched for uid in t.studies or ("",)]
     return _EVENTS.query(_actor(fact), question, told, _result(fact))
+
+
+def _right(fact: Fact) -> Right:
+    if fact.kind is Kind.VIEW:
+        return Right.VIEW
+    return Right.MOVE if fact.service == Service.C_MOVE else Right.GET
 
 
 def _began(fact: Fact) -> _Made:
@@ -111,7 +115,7 @@ def _began(fact: Fact) -> _Made:
         _studies(fact),
         destination=_destination(fact),
         service=fact.service,
-        right="view" if fact.kind is Kind.VIEW else "",
+        right=_right(fact),
     )
 
 
@@ -198,8 +202,14 @@ def _running(fact: Fact) -> _Made:
 
 
 def _recording(fact: Fact) -> _Made:
-    said = {"what": str(fact.kind)}
-    return (_EVENTS.configuration_changed(_actor(fact), said),)
+    stopped = fact.kind is Kind.AUDIT_STOPPED
+    type_ = (
+        EventType.AUDIT_RECORDING_STOPPED
+        if stopped
+        else EventType.AUDIT_RECORDING_STARTED
+    )
+    event = _EVENTS.configuration_changed(_actor(fact), {"what": str(fact.kind)})
+    return (replace(event, types=(type_,)),)
 
 
 _MADE: Final[Mapping[Kind, Callable[[Fact], _Made]]] = {

@@ -100,6 +100,8 @@ class Hospital:
         for each in self.members:
             if each.works:
                 self.by_role[each.role].append(each)
+        # Whose account was asleep, and is not any more.
+        self.awake: set[str] = set()
         self._tonight: list[Session] = []
         self._week = -1
         self._hours: dict[str, dict[int, tuple[float, float]]] = {}
@@ -112,6 +114,14 @@ class Hospital:
     def replace(self, at: int, device: Device) -> None:
         """Put a changed device in the place of an old one."""
         self.devices[at] = device
+
+    def asleep(self) -> list[Member]:
+        """Return whose account nobody has used for months."""
+        return [
+            each
+            for each in self.members
+            if each.is_away and each.name not in self.awake
+        ]
 
     def of_kind(self, kind: str) -> list[Device]:
         """Return the devices of one kind."""

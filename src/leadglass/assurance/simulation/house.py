@@ -1,16 +1,19 @@
 """What keeps the house going: log-ins, programs at night, changes, upgrades."""
 
+import random
+from bisect import bisect
 from collections.abc import Iterator
 from dataclasses import replace
 from math import floor
 from typing import Final
 
-from leadglass.assurance.simulation import acts
+from leadglass.assurance.simulation import acts, noise
 from leadglass.assurance.simulation.chance import fingerprint, happens, stream
 from leadglass.assurance.simulation.days import Days
 from leadglass.assurance.simulation.draft import DAY_S, HOUR_S, MINUTE_S, Draft
 from leadglass.assurance.simulation.hospital import Hospital, Session
 from leadglass.assurance.simulation.scale import PAST_DAYS
+from leadglass.assurance.simulation.staff import RADIOLOGY
 from leadglass.assurance.trails.fact import Kind
 
 # Of log-ins: mistyped once, several times; ended without a word.
@@ -24,6 +27,7 @@ WINDOW_DAYS: Final = frozenset({1, 3})
 WINDOW_H: Final = (18.0, 21.0)
 # Who is away was seen in the first days of the past, and not since.
 AWAY_SINCE_DAYS: Final = 15
+PIPELINE: Final = "research-pipeline"
 ECHO_EVERY_S: Final = 600.0
 _PLANNED: Final = ("configuration changed", "rules changed", "device changed")
 _DESK_WORK: Final = ("user added", "user unlocked", "user's password changed")
@@ -81,7 +85,7 @@ def _programs(days: Days) -> None:
             at_s += 5
     everybody = [case for case, _ in days.today]
     by_date = acts.query(
-        at_s + HOUR_S, system.base, everybody, "StudyDate=", service="QIDO-RS"
+        at_s + HOUR_S, system.base, everybody, acts.BY_DATE, service="QIDO-RS"
     )
     days.out.append(by_date)
 
@@ -167,25 +171,82 @@ def _upgrade(days: Days) -> None:
 
 
 def past(hospital: Hospital) -> Iterator[Draft]:
-    """Yield the little that is kept of the months before: who was seen when, in order.
+    """Yield the little that is kept of the months before, in order.
 
-    It is what tells an account that slept from one that is used.
+    Who was seen now and then tells an account that slept from one that is used. What
+    is rare (discs, links, downloads, cohorts) is there as often as later.
     """
     chance = stream(hospital.scale.seed, "past")
-    drafts = []
+    drafts = [
+        *_seen_people(hospital, chance),
+        *_seen_devices(hospital, chance),
+        *_left_before(hospital, chance),
+    ]
+    return iter(sorted(drafts, key=lambda each: each.at_s))
+
+
+def _now_and_then(chance: random.Random) -> Iterator[float]:
+    """Yield days before the first one on which somebody was there."""
+    day = -PAST_DAYS + chance.uniform(0, SEEN_EVERY_DAYS)
+    while day < 0:
+        yield day
+        day += chance.uniform(0.5, 1.5) * SEEN_EVERY_DAYS
+
+
+def _seen_people(hospital: Hospital, chance: random.Random) -> Iterator[Draft]:
     for member in hospital.members:
-        day = -PAST_DAYS + chance.uniform(0, SEEN_EVERY_DAYS)
         left = member.person.left
-        while day < 0:
+        for day in _now_and_then(chance):
             at_s = floor(day) * DAY_S + chance.uniform(8.5, 15.5) * HOUR_S
             if member.is_away and day > AWAY_SINCE_DAYS - PAST_DAYS:
                 break
             if left is None or hospital.scale.moment(at_s) < left:
-                drafts.append(acts.login(at_s, member.base(member.addresses[0])))
-            day += chance.uniform(0.5, 1.5) * SEEN_EVERY_DAYS
+                yield acts.login(at_s, member.base(member.addresses[0]))
+
+
+def _seen_devices(hospital: Hospital, chance: random.Random) -> Iterator[Draft]:
     for device in (*hospital.devices, *hospital.programs):
-        day = -PAST_DAYS + chance.uniform(0, SEEN_EVERY_DAYS)
-        while day < 0:
-            drafts.append(acts.associate(day * DAY_S, device.base))
-            day += chance.uniform(0.5, 1.5) * SEEN_EVERY_DAYS
-    return iter(sorted(drafts, key=lambda each: each.at_s))
+        for day in _now_and_then(chance):
+            yield acts.associate(day * DAY_S, device.base)
+            if device.kind == "read":
+                exam = chance.choice(hospital.patients.old).exams[0]
+                words = (device.base, exam, "C-MOVE", device.ae_title)
+                yield acts.retrieve(day * DAY_S + 2, *words)
+                yield acts.transferred(day * DAY_S + 20, *words)
+
+
+def _left_before(hospital: Hospital, chance: random.Random) -> Iterator[Draft]:
+    """Yield what left the house, as often as it does later."""
+    cases = sorted(hospital.patients.remembered, key=lambda each: each.last_s)
+    times = [each.last_s for each in cases]
+    clerks = [
+        each
+        for each in hospital.by_role["clerk"]
+        if each.person.department == RADIOLOGY
+    ]
+    doctors, program = hospital.by_role["physician"], hospital.program(PIPELINE)
+    kinds = (
+        (noise.DISCS, clerks, "disc"),
+        (noise.LINKS, clerks, "link"),
+        (noise.DOWNLOADS, doctors, "download"),
+    )
+    for day in range(-PAST_DAYS, 0):
+        if not hospital.scale.is_workday(day):
+            continue
+        for rate, members, destination in kinds:
+            for _ in range(happens(chance, rate * hospital.scale.beds / 100)):
+                at_s = day * DAY_S + chance.uniform(8.5, 15.5) * HOUR_S
+                exam = cases[max(0, bisect(times, at_s - DAY_S / 2) - 1)].exams[0]
+                member = chance.choice(members)
+                base = member.base(member.addresses[0])
+                yield acts.export(at_s, base, exam, destination)
+                if destination == "link":
+                    opener = acts.by_link(noise.home_of(chance))
+                    yield acts.view(at_s + chance.uniform(60, DAY_S / 3), opener, exam)
+        for _ in range(happens(chance, noise.COHORTS * hospital.scale.beds / 100)):
+            for number in range(chance.randint(5, 20)):
+                at_s = day * DAY_S + 2 * HOUR_S + 40 * number
+                exam = chance.choice(hospital.patients.old).exams[0]
+                yield acts.export(
+                    at_s, program.base, exam, "research", details=noise.NAMELESS
+                )

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from leadglass.assurance.review.look import Settings
+from leadglass.assurance.review.reviewer import Alert, Reviewer
 from leadglass.assurance.simulation.draft import Label
 from leadglass.assurance.simulation.lines import Learned
 from leadglass.assurance.simulation.simulation import Line
@@ -19,23 +21,14 @@ from leadglass.assurance.trails.fact import Fact, Kind, Reach
 ACCESSES: Final = frozenset({Kind.QUERY, Kind.VIEW, Kind.RETRIEVE, Kind.EXPORT})
 
 
-class Raised(Protocol):
-    """What of an alert is judged."""
-
-    @property
-    def rule(self) -> str:
-        """Id of the rule."""
-
-    @property
-    def facts(self) -> tuple[int, ...]:
-        """Numbers of the facts that it is about."""
-
-
 class Judged(Protocol):
-    """Whoever is judged."""
+    """Whoever is judged: ``review.reviewer.Reviewer``."""
 
-    def take(self, fact: Fact) -> Iterable[Raised]:
+    def take(self, fact: Fact) -> Iterable[object]:
         """Look at the next fact."""
+
+    def changed(self) -> tuple[Alert, ...]:
+        """Return alerts, as they are now, that are new or grew since asked before."""
 
     def explains(self, fact: Fact) -> bool:
         """Whether a relation explains this access."""
@@ -157,6 +150,8 @@ def _rounded(share: float | None) -> float | None:
     return None if share is None else round(share, 4)
 
 
+# So often the alerts are asked for; they grow while a day goes on.
+_ASKED_EVERY: Final = 5_000
 # What a fact was, one byte for each, since labels come after the facts.
 _NO_LOOK, _EXPLAINED, _UNEXPLAINED = 0, 1, 2
 
@@ -165,10 +160,16 @@ _NO_LOOK, _EXPLAINED, _UNEXPLAINED = 0, 1, 2
 class _Kept:
     """What is kept while facts go by."""
 
-    raised: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
+    raised: dict[str, Alert] = field(default_factory=dict)
     labels: list[Label] = field(default_factory=list)
     looks: bytearray = field(default_factory=bytearray)
     accesses: int = 0
+
+
+def trial(lines: Iterable[Line], settings: Settings | None = None) -> Judgement:
+    """Judge the rules of the review, as a house has set them."""
+    learned = Learned()
+    return judge(lines, learned, Reviewer(learned.world, settings))
 
 
 def judge(lines: Iterable[Line], learned: Learned, judged: Judged) -> Judgement:
@@ -184,7 +185,12 @@ def judge(lines: Iterable[Line], learned: Learned, judged: Judged) -> Judgement:
             kept.labels.append(line)
         else:
             learned.take(line)
+    _keep(kept, judged)
     return _told(kept)
+
+
+def _keep(kept: _Kept, judged: Judged) -> None:
+    kept.raised.update((alert.key, alert) for alert in judged.changed())
 
 
 def _show(kept: _Kept, judged: Judged, fact: Fact) -> None:
@@ -196,8 +202,10 @@ def _show(kept: _Kept, judged: Judged, fact: Fact) -> None:
             # Asked before the rules see it: what they learn of it explains nothing.
             mark = _EXPLAINED if judged.explains(fact) else _UNEXPLAINED
     kept.looks.append(mark)
-    for alert in judged.take(fact):
-        kept.raised.append((alert.rule, alert.facts))
+    for _ in judged.take(fact):
+        pass  # what is new is in ``changed`` too, and grows there
+    if len(kept.looks) % _ASKED_EVERY == 0:
+        _keep(kept, judged)
 
 
 def _told(kept: _Kept) -> Judgement:
@@ -206,12 +214,12 @@ def _told(kept: _Kept) -> Judgement:
     }
     alerts, true = Counter[str](), Counter[str]()
     found_by: dict[int, set[str]] = defaultdict(set)
-    for rule, named in kept.raised:
-        attacks = {attack_of[number] for number in named if number in attack_of}
-        alerts[rule] += 1
-        true[rule] += bool(attacks)
+    for alert in kept.raised.values():
+        attacks = {attack_of[each] for each in alert.facts if each in attack_of}
+        alerts[alert.rule] += 1
+        true[alert.rule] += bool(attacks)
         for attack in attacks:
-            found_by[attack].add(rule)
+            found_by[attack].add(alert.rule)
     scripts, found, missed = Counter[str](), Counter[str](), Counter[str]()
     for label in kept.labels:
         for rule in label.rules:

@@ -4,6 +4,7 @@ Rates are for each day of a hospital of 100 beds. They are guesses of what goes 
 taken before any rule was tried, and are not tuned for rules.
 """
 
+import random
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -18,6 +19,7 @@ from leadglass.assurance.trails.fact import Ending, Kind
 
 _WARDS: Final = tuple(each.name for each in DEPARTMENTS)
 LATE_REVIEW: Final = 0.03
+NAMELESS: Final = {"anonymized": "True"}
 
 
 def _anybody(days: Days, role: str, at_s: float) -> Session | None:
@@ -106,8 +108,9 @@ def _from_home(days: Days) -> None:
     base = member.base(member.home)
     days.out.append(acts.login(at_s - 40, base))
     for case in days.chance.sample(ward, min(3, len(ward))):
-        days.out.append(acts.view(at_s, base, case.exams[-1]))
-        days.out.append(acts.shown(at_s + 60, base, case.exams[-1], 3))
+        exam = case.exams[-1]
+        days.out.append(acts.view(at_s, base, exam))
+        days.out.append(acts.shown(at_s + 60, base, exam, min(3, exam.images)))
         at_s += days.chance.uniform(90, 400)
 
 
@@ -153,11 +156,15 @@ def _link(days: Days) -> None:
     session = days.on_duty.at(chance, RADIOLOGY, "clerk", at_s)
     if session and days.today:
         exam = chance.choice(days.today)[1]
-        home = f"100.{64 + chance.randrange(60)}.{chance.randrange(250)}.7"
-        link = {"who": "link", "address": home, "channel": "TLSv1.3"}
         days.out.append(acts.export(at_s, session.base, exam, "link"))
         opened_s = at_s + chance.expovariate(1 / (5 * HOUR_S)) + 60
-        days.out.append(acts.view(min(opened_s, at_s + DAY_S), link, exam))
+        base = acts.by_link(home_of(chance))
+        days.out.append(acts.view(min(opened_s, at_s + DAY_S), base, exam))
+
+
+def home_of(chance: random.Random) -> str:
+    """Return the address of a patient at home, by one of the region's providers."""
+    return f"100.{64 + chance.randrange(60)}.{chance.randrange(250)}.7"
 
 
 def _slides(days: Days) -> None:
@@ -301,10 +308,11 @@ def _refused(days: Days) -> None:
 
 def _back_again(days: Days) -> None:
     """Somebody is back after months: a child was born, or a year was spent abroad."""
-    away = [each for each in days.hospital.members if each.is_away]
+    away = days.hospital.asleep()
     if away:
         member, at_s = days.chance.choice(away), days.moment(8, 9)
         base = member.base(member.addresses[0])
+        days.hospital.awake.add(member.name)
         days.out.append(acts.login(at_s, base))
         days.out.append(acts.logout(at_s + HOUR_S, base))
 
@@ -319,12 +327,18 @@ def _research(days: Days) -> None:
             days.out.append(
                 acts.export(
                     at_s, program.base, found[1], "research",
-                    details={"anonymized": "True"},
+                    details=NAMELESS,
                 )
             )  # fmt: skip
             at_s += days.chance.uniform(20, 60)
 
 
+# Discs, links, downloads and cohorts on a day for each 100 beds; the months before the
+# first day have them as well (``house.past``).
+DISCS: Final = 4.0
+LINKS: Final = 1.0
+DOWNLOADS: Final = 0.3
+COHORTS: Final = 0.1
 # What, and how often on a day for each 100 beds.
 ODD: Final[Mapping[Callable[[Days], None], float]] = {
     _ask_a_colleague: 2.0,
@@ -335,9 +349,9 @@ ODD: Final[Mapping[Callable[[Days], None], float]] = {
     _from_home: 0.8,
     _colleague_in_care: 0.5,
     _desk: 8.0,
-    _disc: 4.0,
-    _link: 1.0,
-    _slides: 0.3,
+    _disc: DISCS,
+    _link: LINKS,
+    _slides: DOWNLOADS,
     _broken_glass: 0.4,
     _outage: 0.1,
     _typing_error: 0.05,
@@ -346,7 +360,7 @@ ODD: Final[Mapping[Callable[[Days], None], float]] = {
     _deleted: 0.1,
     _broken_object: 0.05,
     _refused: 0.5,
-    _research: 0.1,
+    _research: COHORTS,
     _back_again: 0.01,
 }
 

@@ -84,6 +84,8 @@ class Simulation:
     def _begin(self, number: int, script: Script) -> None:
         chance = stream(self.scale.seed, "attack", number)
         drafts = list(script.act(Scene(self._days, chance, number)))
+        if not drafts:
+            return  # nobody is left whom it could happen to
         self._running[number] = _Running(script, len(drafts))
         self._take([each._replace(attack=number) for each in drafts])
 

@@ -1,11 +1,12 @@
 """Counting what rules found: every alert and every attack once, and nothing leaks."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from leadglass.assurance.finding import Severity
+from leadglass.assurance.review.reviewer import Alert
 from leadglass.assurance.simulation.draft import Label
 from leadglass.assurance.simulation.judging import Judgement, judge
 from leadglass.assurance.simulation.lines import Learned
@@ -15,10 +16,20 @@ from leadglass.assurance.trails.fact import Fact, Kind, Reach, Touched
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
-@dataclass(frozen=True)
-class Alert:
-    rule: str
-    facts: tuple[int, ...]
+def alert(rule: str, *facts: int, subject: str = "a") -> Alert:
+    return Alert(
+        rule=rule,
+        severity=Severity.LOW,
+        subject=subject,
+        trail=0,
+        day=NOON.date(),
+        evidence="",
+        count=len(facts),
+        first=NOON,
+        last=NOON,
+        facts=facts,
+        patients=(),
+    )
 
 
 class Rules:
@@ -27,10 +38,17 @@ class Rules:
     def __init__(self, alerts: dict[int, list[Alert]]) -> None:
         self.alerts = alerts
         self.seen: list[object] = []
+        self.grown: list[Alert] = []
 
     def take(self, fact: Fact) -> Iterable[Alert]:
         self.seen.append(fact)
-        return self.alerts.get(fact.number, ())
+        found = self.alerts.get(fact.number, [])
+        self.grown += found
+        return found
+
+    def changed(self) -> tuple[Alert, ...]:
+        grown, self.grown = tuple(self.grown), []
+        return grown
 
     def explains(self, fact: Fact) -> bool:
         return fact.number % 2 == 0
@@ -70,10 +88,12 @@ def trail() -> Iterator[Line]:
 def judgement() -> Judgement:
     rules = Rules(
         {
-            5: [Alert("R-01", (4, 5)), Alert("R-09", (5,))],
-            6: [Alert("R-01", (6,))],
-            7: [Alert("R-03", (7,))],
-            9: [Alert("R-09", (8, 9))],
+            # The same alert, that grows.
+            4: [alert("R-01", 4)],
+            5: [alert("R-01", 4, 5), alert("R-09", 5)],
+            6: [alert("R-01", 6, subject="b")],
+            7: [alert("R-03", 7)],
+            9: [alert("R-09", 8, 9, subject="b")],
         }
     )
     return judge(trail(), Learned(), rules)

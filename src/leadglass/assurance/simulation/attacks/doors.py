@@ -203,12 +203,5 @@ def link_from_abroad(scene: Scene) -> Iterator[Draft]:
     at_s = scene.within(session)
     case = scene.strangers(session.member, 1)[0]
     yield acts.export(at_s, session.base, case.exams[-1], "link")
-    yield acts.view(
-        at_s + HOUR_S,
-        {
-            "who": "link",
-            "address": f"{ABROAD}{scene.chance.randrange(2, 250)}",
-            "channel": "TLSv1.3",
-        },
-        case.exams[-1],
-    )
+    abroad = acts.by_link(f"{ABROAD}{scene.chance.randrange(2, 250)}")
+    yield acts.view(at_s + HOUR_S, abroad, case.exams[-1])

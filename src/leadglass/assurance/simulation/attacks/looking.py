@@ -100,8 +100,11 @@ def at_night(scene: Scene) -> Iterator[Draft]:
 
 def dormant_account(scene: Scene) -> Iterator[Draft]:
     """An account that nobody has used for months opens images."""
-    away = [each for each in scene.days.hospital.members if each.is_away]
+    away = scene.days.hospital.asleep()
+    if not away:
+        return  # none sleeps any more
     member = scene.chance.choice(away)
+    scene.days.hospital.awake.add(member.name)
     base = {**member.base(member.addresses[0]), "address": "10.77.3.9"}
     at_s = scene.days.moment(9, 17)
     yield acts.login(at_s - 30, base)
