@@ -132,11 +132,15 @@ ATTACKS: dict[str, tuple[tuple[str, ...], set[str]]] = {
         (
             (
                 "UPDATE audit_record SET record = CAST(replace(CAST(record AS TEXT), "
-                "'0-511', '0-767') AS BLOB) WHERE n = 1302"
+                "'0-511,768-1023', '0-1023') AS BLOB) WHERE n = 1302"
             ),
-            "DELETE FROM audit_record WHERE n < 768",
+            "DELETE FROM audit_record WHERE n < 1024",
         ),
         {"altered", "missing"},
+    ),
+    "a salt where it was erased": (
+        ("UPDATE audit_record SET salt = zeroblob(16) WHERE n = 520",),
+        {"altered", "erasure"},
     ),
     "the hash over pruned records": (
         ("UPDATE audit_tile SET hash = zeroblob(32) WHERE place = 1",),
