@@ -4,7 +4,16 @@ Names stand once each (``trail_name``), so that ten million facts stay small and
 index answers for each kind of name. What is counted for rules is kept elsewhere.
 """
 
-from sqlalchemy import BigInteger, Column, Index, Integer, SmallInteger, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
 
 from leadglass.database.tables import metadata
 
@@ -25,6 +34,7 @@ trail = Table(
     # Facts so far; for this node's the number of the next record to take.
     Column("size", BigInteger, nullable=False),
     # Lines or messages that nobody could read: counted, and the first of them kept.
+    # For this node's: how many facts were taken out of any trail.
     Column("unparsed", BigInteger, nullable=False),
     Column("samples", Text, nullable=False),
 )
@@ -60,6 +70,12 @@ fact = Table(
     Index("ix_fact_ae_title_time_us", "ae_title", "time_us"),
     Index("ix_fact_address_time_us", "address", "time_us"),
     Index("ix_fact_certificate_time_us", "certificate", "time_us"),
+    Index(
+        "ix_fact_destination_time_us",
+        "destination",
+        "time_us",
+        sqlite_where=text("destination <> 0"),
+    ),
     sqlite_with_rowid=False,
 )
 

@@ -58,6 +58,12 @@ def upgrade() -> None:
     op.create_index("ix_fact_time_us", "fact", ["time_us"])
     for column in _ASKED_BY:
         op.create_index(f"ix_fact_{column}_time_us", "fact", [column, "time_us"])
+    op.create_index(
+        "ix_fact_destination_time_us",
+        "fact",
+        ["destination", "time_us"],
+        sqlite_where=sa.text("destination <> 0"),
+    )
     op.create_table(
         "fact_touch",
         sa.Column("patient", _NUMBER, nullable=False, autoincrement=False),
