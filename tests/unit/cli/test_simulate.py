@@ -9,7 +9,9 @@ from leadglass.assurance.simulation import lines
 from leadglass.assurance.simulation.draft import Label
 from leadglass.assurance.trails.fact import Fact
 from leadglass.cli import main
+from leadglass.cli.commands import COMMANDS
 
+KEYS = {each.name: set(each.answer) for each in COMMANDS}
 SMALL = ("--beds", "20", "--days", "8")
 
 
@@ -46,7 +48,7 @@ def test_without_a_seed_each_file_is_another(
 
 @pytest.mark.parametrize(
     ("dialect", "begin"),
-    [("atna", "<?xml"), ("fhir", '{"resourceType": "AuditEvent"'), ("csv", "time,")],
+    [("fhir", '{"resourceType": "AuditEvent"'), ("csv", "time,")],
 )
 def test_a_trail_alone_has_no_truth_in_it(
     tmp_path: Path, dialect: str, begin: str
@@ -79,3 +81,31 @@ def test_what_makes_no_sense_writes_nothing(
 
 def test_a_folder_that_is_not_there_is_no_crash(tmp_path: Path) -> None:
     assert simulate(tmp_path / "no" / "such") not in {0, 1}
+
+
+def test_a_file_is_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "hospital"
+    assert simulate(path, "--seed", "5") == 0
+    capsys.readouterr()
+    assert main(["simulate", "judge", str(path), "--json"]) == 0
+    judged = json.loads(capsys.readouterr().out)
+    assert set(judged) == KEYS["simulate judge"]
+    assert judged["scripts"] >= judged["found"] > 0
+    assert sum(each["alerts"] for each in judged["rules"]) == judged["alerts"]
+    assert main(["simulate", "judge", str(path)]) == 0
+    text = capsys.readouterr().out
+    assert f"{judged['found']} of {judged['scripts']} attacks found" in text
+    assert all(each["rule"] in text for each in judged["rules"])
+
+
+@pytest.mark.parametrize("content", [b"", b"{}\n", b"\xff\xfe\x00", b"[" * 100_000])
+def test_another_file_is_bad_data(
+    tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_bytes(content)
+    assert main(["simulate", "judge", str(tmp_path / "file"), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["error"]["kind"] == "bad data"
+
+
+def test_a_file_that_is_not_there_is_not_found(tmp_path: Path) -> None:
+    assert main(["simulate", "judge", str(tmp_path / "none"), "--json"]) == 4

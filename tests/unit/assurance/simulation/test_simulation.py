@@ -173,7 +173,7 @@ def test_attacks_are_a_small_part_of_all_looks(
 
 
 def test_what_is_remembered_does_not_grow_with_the_days() -> None:
-    scale = Scale(seed=1, beds=20, days=120)
+    scale = Scale(seed=1, beds=20, days=70)
     simulation = Simulation(scale)
     sizes: list[int] = []
     for line in simulation.lines():
@@ -185,7 +185,7 @@ def test_what_is_remembered_does_not_grow_with_the_days() -> None:
                 + len(days.discharged)
                 + sum(map(len, days.wards.values()))
             )
-    assert max(sizes[60:]) < 2 * max(sizes[20:60])
+    assert max(sizes[40:]) < 2 * max(sizes[15:40])
     patients = simulation.hospital.patients
     assert patients.remembered.maxlen
     assert len(patients.remembered) <= patients.remembered.maxlen
