@@ -1,14 +1,14 @@
 """Runs of controls, what people vouch for, and settings that were agreed on.
 
 Revision ID: 0021_compliance
-Revises: 0018_trails
+Revises: 0019_review
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0021_compliance"
-down_revision = "0018_trails"
+down_revision = "0019_review"
 branch_labels = None
 depends_on = None
 
