@@ -1,0 +1,1 @@
+"""The checks, as one table: what is looked for, how bad it is, what to do."""
