@@ -81,6 +81,8 @@ from leadglass.archive.verifying import Verifications
 from leadglass.archive.viewing import Viewings
 from leadglass.archive.visit import Visits
 from leadglass.archive.vouching import Vouching
+from leadglass.assurance.trails.store import Facts
+from leadglass.assurance.trails.taking import Taker, Taking
 from leadglass.audit.builders import Events, Service
 from leadglass.audit.builders import Node as NodeName
 from leadglass.audit.fhir import feed
@@ -150,6 +152,7 @@ from leadglass.servers.web.audit import AuditRoutes
 from leadglass.servers.web.devices import DeviceRoutes
 from leadglass.servers.web.doors import DoorRoutes
 from leadglass.servers.web.files import Files
+from leadglass.servers.web.keeping import KeepingRoutes
 from leadglass.servers.web.pages import Pages
 from leadglass.servers.web.people import PeopleRoutes
 from leadglass.servers.web.reviews import ReviewRoutes
@@ -444,6 +447,7 @@ class Node:
         )
         self.histories = Histories(parts)
         self.trail = Trail(parts)
+        self.facts = Facts(self.database)
         self.retention = Retention(
             parts,
             Policy(config.retention.years, config.retention.unsafe_years),
@@ -700,6 +704,8 @@ def _serve(
         couriers = _couriers(node)
         for courier in couriers:
             stack.callback(courier.stop)
+        taking = Taking(Taker(node.facts, node.audit))
+        stack.callback(taking.stop)
         # Undone in reverse: HTTPS ends, then DIMSE, then what tells of both.
         stack.callback(node.viewings.close)
         stack.callback(node.preparer.close)
@@ -727,6 +733,7 @@ def _serve(
             postman.start()
         for courier in couriers:
             courier.start()
+        taking.start()
         # What is here now stays: the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -937,6 +944,7 @@ def web_routes(
         *MonitoringRoutes(node.condition).routes(),
         *SystemRoutes(web, node.condition, node.verifications).routes(),
         *AccessRoutes(web, node.histories).routes(),
+        *KeepingRoutes(web, node.retention, node.orders).routes(),
         *ReviewRoutes(web, node.emergencies, node.histories).routes(),
         *StudyRoutes(web, node.find, download, rights_of).routes(),
         *pages.routes(

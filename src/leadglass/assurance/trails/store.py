@@ -133,14 +133,14 @@ class Facts:
         """
         done = 0
         while done < budget:
-            first, _ = self._position()
-            together = min(TAKEN_TOGETHER_MAX, budget - done)
-            self._withdraw(log, log.following(first, together))
-            # Read after the count: what is erased from here on is noticed by it.
-            _, taken_out = self._position()
-            records = log.following(first, together)
+            # The count is read before the records: what is erased from then on shows.
+            first, taken_out = self._position()
+            records = log.following(first, min(TAKEN_TOGETHER_MAX, budget - done))
             if not records:
                 break
+            if self._withdraw(log, records):
+                _, taken_out = self._position()
+                records = log.following(first, len(records))
             facts = [fact_of(each, log.origin) for each in records]
             if self._took(facts, first, taken_out):
                 done += len(records)
@@ -174,16 +174,19 @@ class Facts:
             self.remember(names)
         return names is not None
 
-    def _withdraw(self, log: AuditLog, records: Sequence[Record]) -> None:
-        """Forget what orders among new records took out of the log."""
+    def _withdraw(self, log: AuditLog, records: Sequence[Record]) -> bool:
+        """Forget what orders among new records took out of the log; tell of any."""
+        has_any = False
         for record in records:
             order = order_of(record.data, log.origin)
             if order is None:
                 continue
+            has_any = True
             for first, end in order.numbers.runs:
                 self._forget_run(first, min(end, record.n))
             if order.act is Act.ERASED:
                 self._tell_again(log, order.numbers)
+        return has_any
 
     def _forget_run(self, first: int, end: int) -> None:
         for at in range(first, end, VALUES_MAX):
