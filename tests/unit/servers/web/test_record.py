@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
+from leadglass.archive.retention import Subject
 from leadglass.audit.builders import Actor, Question, Study
 from leadglass.audit.codes import EventID
 from leadglass.audit.events import SOPClass
@@ -191,3 +192,31 @@ def test_a_changed_record_is_told_wherever_it_is(house: House) -> None:
     said = ask(house, "/audit/verify").text
     assert "NOT INTACT" in said
     assert f'href="/audit/{last}"' in said
+
+
+def test_what_is_kept_and_ordered_is_shown_as_text_and_without_a_patient(
+    house: House,
+) -> None:
+    node = house.node
+    looked_at(house, "SECRET-77")
+    reason = f"{HOSTILE} for a good reason"
+    held = node.retention.place(node.operator, Subject(patient="OTHER-77"), reason)
+    node.orders.ask_release(node.operator, held.id, reason)
+    node.orders.ask_erasure(node.operator, "SECRET-77", reason)
+    page = ask(house, "/keeping")
+    assert page.status_code == 200, page.text
+    assert "Confirm no. 2" in page.text
+    assert f"Release legal hold {held.id}" in page.text
+    assert "&lt;script&gt;" in page.text
+    assert "<script>alert" not in page.text
+    assert "77" not in page.text.replace("#x27", "")
+    assert ask(house, "/keeping", who="ada").status_code == 403
+
+
+def test_nobody_is_offered_to_confirm_what_is_his_own(house: House) -> None:
+    looked_at(house, "SECRET-77")
+    body = {"patient_id": "SECRET-77", "reason": "ordered by the court"}
+    assert house.post("paul", "/api/audit/orders", body).status_code == 201
+    assert "Confirm no." not in ask(house, "/keeping").text
+    assert "Take back no." in ask(house, "/keeping").text
+    assert "Confirm no." in ask(house, "/keeping", who="pia").text
