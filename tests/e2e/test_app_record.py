@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from leadglass.access.scopes import Scope
+from leadglass.archive.retention import Subject
 from leadglass.identity.tokens.token import NewToken
 from leadglass.servers.http.authentication import SESSION_COOKIE
 from tests.e2e.test_https import HERE, file_of, instance
@@ -206,6 +207,28 @@ def test_older_records_are_a_page_away(site: Site) -> None:
         expect(page.get_by_role("button", name="Newest")).to_have_count(0)
 
 
+def test_what_somebody_at_the_node_asks_for_is_confirmed_in_the_browser(
+    site: Site,
+) -> None:
+    subject = Subject(person="modality")
+    with site.node.open() as opened:
+        held = opened.retention.place(opened.operator, subject, REASON)
+        orders = [
+            opened.orders.ask_release(opened.operator, held.id, REASON)
+            for _ in range(2)
+        ]
+    with site.seen("/keeping") as seen:
+        page = seen.page
+        expect(page.locator("#waiting tbody tr")).to_have_count(2)
+        page.get_by_role("button", name=f"Confirm no. {orders[0].id}").click()
+        decided = page.locator("#orders tbody tr")
+        expect(decided).to_contain_text("carried out")
+        expect(decided).to_contain_text("paul")
+        page.get_by_role("button", name=f"Refuse no. {orders[1].id}").click()
+        expect(page.get_by_text("Nothing waits.")).to_be_visible()
+        expect(decided).to_have_count(2)
+
+
 @pytest.mark.parametrize(
     ("scheme", "width"), [("dark", "phone"), ("light", "phone"), ("dark", "wall")]
 )
@@ -214,7 +237,8 @@ def test_the_pages_of_the_record_are_for_everybody(
 ) -> None:
     size = {"width": WIDTHS[width], "height": 900}
     with site.seen("/audit", viewport=size, color_scheme=scheme) as seen:
-        for path in ("/audit", "/audit/0", "/access", "/reviews", "/reviews/1"):
+        pages = ("/audit", "/audit/0", "/access", "/keeping", "/reviews", "/reviews/1")
+        for path in pages:
             if path != "/audit":
                 seen.page.goto(site.base + path)
             assert overflow_px(seen.page) == 0, path
