@@ -256,8 +256,8 @@ def _decide(session: Session, *, is_refused: bool) -> Answer:
 
 def _asked(order: Order) -> str:
     return (
-        f"asked for: order {order.id}; somebody else who has logged in confirms it "
-        "(POST /api/audit/orders/NUMBER/confirm)"
+        f"asked for: order {order.id}; somebody else who has logged in confirms it, on "
+        "the page Keep and erase (/keeping)"
     )
 
 
