@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from leadglass.access.networks import Network
 from leadglass.access.rights import Right
 from leadglass.access.roles import CLINICAL_RIGHTS, ROLES
 from leadglass.assurance.compliance import inventory, software
@@ -114,6 +115,10 @@ def register(state: NodeState) -> Seen:
     seen.expect(not unused, f"{len(unused)} devices were not renewed for years")
     seen.note(f"{len(active)} of {len(state.devices)} devices are active")
     return seen.seen()
+
+
+def _is_wide(network: Network) -> bool:
+    return network.prefixlen < _NARROW[network.version] and not network.is_loopback
 
 
 def _is_active(device: Device, now: datetime) -> bool:

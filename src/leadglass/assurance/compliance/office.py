@@ -94,7 +94,8 @@ class Office:
             return number, int(key[0])
 
         number, id_ = self.parts.database.write(work)
-        return Kept(id_, now, report["profile"], number, report)
+        # As it will be read again: what is written of it is the same each time.
+        return Kept(id_, now, report["profile"], number, json.loads(text))
 
     def history(self, caller: Caller) -> list[Kept]:
         """Return the runs, the newest first.

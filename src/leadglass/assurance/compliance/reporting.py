@@ -166,7 +166,13 @@ def html(kept: Mapping[str, Any], run: int, record: int) -> str:
         lstrip_blocks=True,
     )
     page = environment.get_template("report.html")
-    return page.render(kept=kept, run=run, record=record, title=_TITLE)
+    return page.render(
+        kept=kept,
+        run=run,
+        record=record,
+        title=_TITLE,
+        verdicts=list(map(str, Verdict)),
+    )
 
 
 def printed(kept: Mapping[str, Any], run: int, record: int) -> bytes:
@@ -177,7 +183,7 @@ def printed(kept: Mapping[str, Any], run: int, record: int) -> bytes:
         Paragraph(kept["caution"], is_small=True),
         Table(
             ("Verdict", "Controls"),
-            [(name, str(count)) for name, count in kept["counts"].items()],
+            [(str(each), str(kept["counts"][each])) for each in Verdict],
         ),
         Heading("Controls"),
         Table(
