@@ -4,11 +4,13 @@ Each sample is another hospital, by a seed that nobody chose; the seeds are prin
 that a bad one can be looked at again with ``leadglass simulate``.
 """
 
+import os
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from bench.measuring import Bench, Sample, result, say
+from bench.process import Stopwatch
 from bench.results import OURS, Goal, Result
 from leadglass.assurance.simulation.judging import Judgement, trial
 from leadglass.assurance.simulation.scale import Scale
@@ -41,16 +43,19 @@ PROMISES: Sequence[tuple[str, str, Callable[[Judgement], float], Goal]] = (
 
 def review(bench: Bench) -> list[Result]:
     """Simulate hospitals and judge the rules by them."""
-    judgements = []
+    judgements, others = [], []
     for _ in range(max(3, bench.sizes.repeats)):
         seed = secrets.randbelow(SEEDS)
         scale = Scale(
             seed=seed, beds=bench.sizes.review_beds, days=bench.sizes.review_days
         )
+        watch = Stopwatch(os.getpid())
         judged = trial(Simulation(scale).lines())
+        others.append(watch.stop().foreign_cores)
         judgements.append(judged)
         say(
             f"seed {seed:9}: {judged.found} of {judged.scripts} attacks, "
+            f"{judged.quiet_found} of {judged.quiet} quiet ones, "
             f"{judged.alerts_per_1000:.2f} alerts for 1,000 of {judged.accesses:,} "
             f"accesses, {100 * judged.explained_share:.1f} % explained; "
             f"missed: {', '.join(judged.missed) or 'none'}"
@@ -63,7 +68,12 @@ def review(bench: Bench) -> list[Result]:
             f"{title} ({size}, seeds by chance)",
             unit,
             goal,
-            {OURS: [Sample(value(each), 0.0) for each in judgements]},
+            {
+                OURS: [
+                    Sample(value(each), cores)
+                    for each, cores in zip(judgements, others, strict=True)
+                ]
+            },
         )
         for title, unit, value, goal in PROMISES
     ]

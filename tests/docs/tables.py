@@ -580,7 +580,14 @@ def figures() -> str:
 def scripts() -> str:
     return table(
         ("script", "what is done", "found by"),
-        ((f"`{each.name}`", each.title, ", ".join(each.rules)) for each in SCRIPTS),
+        (
+            (
+                f"`{each.name}`" + (" (quiet)" if each.is_quiet else ""),
+                each.title,
+                ", ".join(each.rules),
+            )
+            for each in SCRIPTS
+        ),
     )
 
 

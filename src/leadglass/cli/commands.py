@@ -1164,7 +1164,8 @@ _SIMULATION: Final = (
         arguments=(_operand("file", "a file of `simulate hospital`, as jsonl"),),
         answer=(
             *("facts", "accesses", "alerts", "alerts_per_1000", "false_per_1000"),
-            *("scripts", "found", "recall", "missed", "looks", "explained", "rules"),
+            *("scripts", "found", "recall", "missed", "quiet", "quiet_found"),
+            *("looks", "explained", "rules"),
         ),
     ),
 )

@@ -119,6 +119,8 @@ def _summary(judged: Judgement) -> Iterator[str]:
         f"{100 * judged.explained_share:.1f} % of {judged.looks:,} ordinary looks "
         "are explained"
     )
+    if judged.quiet:
+        yield f"{judged.quiet_found} of {judged.quiet} quiet ones as well"
     if judged.missed:
         yield f"missed: {', '.join(sorted(judged.missed))}"
 

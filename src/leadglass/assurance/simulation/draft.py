@@ -47,6 +47,7 @@ class Label:
         begins: Time of its first fact.
         ends: Time of its last.
         facts: Numbers of its facts.
+        is_quiet: Whether who did it took care not to be seen.
     """
 
     number: int
@@ -56,6 +57,7 @@ class Label:
     begins: datetime
     ends: datetime
     facts: tuple[int, ...]
+    is_quiet: bool = False
 
     def __post_init__(self) -> None:
         if not self.rules or not self.facts:
@@ -71,6 +73,7 @@ class Label:
             "begins": self.begins.isoformat(),
             "ends": self.ends.isoformat(),
             "facts": list(self.facts),
+            "is_quiet": self.is_quiet,
         }
 
     @classmethod
@@ -89,6 +92,7 @@ class Label:
                 begins=datetime.fromisoformat(members["begins"]),
                 ends=datetime.fromisoformat(members["ends"]),
                 facts=tuple(map(int, members["facts"])),
+                is_quiet=bool(members["is_quiet"]),
             )
         except (LookupError, ValueError, TypeError) as error:
             raise BadData("not a label") from error

@@ -93,6 +93,8 @@ class Judgement:
         scripts: How many attacks there were.
         found: How many were found by one of the rules that ought to.
         missed: Which were not, by name of the script.
+        quiet: How many quiet attacks there were; the counts before are without them.
+        quiet_found: How many of those were found all the same.
         looks: Accesses by people to images that were no attack.
         explained: How many of them a relation explains.
     """
@@ -105,6 +107,8 @@ class Judgement:
     scripts: int
     found: int
     missed: Mapping[str, int]
+    quiet: int
+    quiet_found: int
     looks: int
     explained: int
 
@@ -140,6 +144,8 @@ class Judgement:
             "found": self.found,
             "recall": _rounded(self.recall),
             "missed": dict(self.missed),
+            "quiet": self.quiet,
+            "quiet_found": self.quiet_found,
             "looks": self.looks,
             "explained": _rounded(self.explained_share),
             "rules": [each.members() for each in self.rules],
@@ -221,12 +227,14 @@ def _told(kept: _Kept) -> Judgement:
         for attack in attacks:
             found_by[attack].add(alert.rule)
     scripts, found, missed = Counter[str](), Counter[str](), Counter[str]()
-    for label in kept.labels:
+    plain = [each for each in kept.labels if not each.is_quiet]
+    for label in plain:
         for rule in label.rules:
             scripts[rule] += 1
             found[rule] += rule in found_by[label.number]
         if not found_by[label.number] & set(label.rules):
             missed[label.script] += 1
+    quiet = [each for each in kept.labels if each.is_quiet]
     facts = len(kept.looks)
     for number in attack_of:
         kept.looks[number] = _NO_LOOK
@@ -246,9 +254,11 @@ def _told(kept: _Kept) -> Judgement:
         accesses=kept.accesses,
         alerts=alerts.total(),
         false=alerts.total() - true.total(),
-        scripts=len(kept.labels),
-        found=len(kept.labels) - missed.total(),
+        scripts=len(plain),
+        found=len(plain) - missed.total(),
         missed=missed,
+        quiet=len(quiet),
+        quiet_found=sum(bool(found_by[e.number] & set(e.rules)) for e in quiet),
         looks=explained + kept.looks.count(_UNEXPLAINED),
         explained=explained,
     )

@@ -133,6 +133,7 @@ class Simulation:
             begins=min(each.time for each in facts),
             ends=max(each.time for each in facts),
             facts=tuple(each.number for each in facts),
+            is_quiet=running.script.is_quiet,
         )
 
 

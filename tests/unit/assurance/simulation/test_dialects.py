@@ -13,7 +13,12 @@ from leadglass.assurance.simulation import dialects
 from leadglass.assurance.simulation.scale import Scale
 from leadglass.assurance.simulation.simulation import Simulation
 from leadglass.assurance.trails.fact import Fact, Kind
+from leadglass.assurance.trails.own import told
 from leadglass.audit.codes import EventID
+
+# What an event has no place for.
+SERVICELESS = {Kind.EXPORT, Kind.CONFLICT, Kind.DELETE, Kind.GATE}
+PATIENTLESS = {Kind.REFUSED}
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +38,29 @@ def test_every_kind_has_its_event(facts: list[Fact]) -> None:
     assert made[EventID.EXPORT] == kinds[Kind.EXPORT]
     assert made[EventID.STUDY_DELETED] == kinds[Kind.DELETE]
     assert made.total() >= len(facts)
+
+
+def test_a_node_would_tell_the_same_of_it(facts: list[Fact]) -> None:
+    """There and back: what our own record says of a fact is the fact."""
+    for fact in facts:
+        records = list(dialects.records(iter([fact])))
+        backs = [told(each.event, fact.number, dialects.NODE.name) for each in records]
+        for back in backs:
+            assert (back.time, back.kind) == (fact.time, fact.kind)
+            assert back.ending == fact.ending or fact.kind is Kind.CONFLICT
+            assert (back.address, back.channel) == (fact.address, fact.channel)
+            assert back.certificate == fact.certificate or fact.kind is Kind.LOGOUT
+            assert back.who == fact.who or not fact.who
+            assert back.destination == fact.destination
+            assert back.service == fact.service or fact.kind in SERVICELESS
+            assert back.reach == fact.reach
+            assert back.details.get("keys", "") == fact.details.get("keys", "")
+        named = {each.patient for back in backs for each in back.touched}
+        if fact.kind not in PATIENTLESS:
+            assert named == {each.patient for each in fact.touched}
+            assert sum(each.instances for each in backs) == fact.instances or (
+                fact.kind in SERVICELESS
+            )
 
 
 def test_atna_is_a_message_a_line(facts: list[Fact]) -> None:

@@ -1,6 +1,7 @@
 """Counting what rules found: every alert and every attack once, and nothing leaks."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -128,6 +129,15 @@ def test_rules_see_facts_and_nothing_else() -> None:
     rules = Rules({})
     judge(trail(), Learned(), rules)
     assert rules.seen == [look(number) for number in range(10)]
+
+
+def test_quiet_attacks_are_counted_apart() -> None:
+    quiet = [replace(label(n, ("R-01",), (n,)), is_quiet=True) for n in (4, 5)]
+    rules = Rules({4: [alert("R-01", 4)]})
+    judged = judge([*map(look, range(6)), *quiet], Learned(), rules)
+    assert (judged.quiet, judged.quiet_found) == (2, 1)
+    assert (judged.scripts, judged.found, judged.false) == (0, 0, 0)
+    assert judged.missed == {}
 
 
 def test_nothing_is_judged_by_nothing() -> None:

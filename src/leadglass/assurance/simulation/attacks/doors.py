@@ -1,6 +1,7 @@
 """Machines: devices that are not who they say, strangers at the port, odd objects."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from leadglass.assurance.simulation import acts
 from leadglass.assurance.simulation.attacks.scene import ABROAD, Scene
@@ -8,7 +9,7 @@ from leadglass.assurance.simulation.draft import HOUR_S, MINUTE_S, Draft
 from leadglass.assurance.trails.fact import Ending, Kind, Reach, Touched
 
 # Titles that guessers try first: those of manuals.
-_GUESSES = (
+TITLES: Final = (
     *("ORTHANC", "PACS", "DCM4CHEE", "ARCHIVE", "ANY-SCP", "STORESCP", "CONQUEST"),
     *("MAIN", "SERVER", "PACS1", "IMAGES", "DICOM"),
 )
@@ -68,7 +69,7 @@ def twins(scene: Scene) -> Iterator[Draft]:
 def guessing_titles(scene: Scene) -> Iterator[Draft]:
     """A stranger tries called titles until one is right."""
     at_s, base = scene.days.moment(0, 23), scene.foreigner()
-    for guess in scene.chance.sample(_GUESSES, len(_GUESSES)):
+    for guess in scene.chance.sample(TITLES, len(TITLES)):
         knock = {**base, "called": guess, "ae_title": "FINDSCU"}
         yield acts.refused_association(at_s, knock, "unknown called AE title")
         at_s += scene.chance.uniform(1, 20)

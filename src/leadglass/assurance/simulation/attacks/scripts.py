@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from leadglass.assurance.simulation.attacks import doors, looking
+from leadglass.assurance.simulation.attacks import doors, looking, quiet
 from leadglass.assurance.simulation.attacks.scene import Scene
 from leadglass.assurance.simulation.draft import Draft
 
@@ -19,11 +19,13 @@ class Script:
         name: Its name.
         rules: Ids of the rules that ought to find it, the one it was written for first.
         act: Yields what is done.
+        is_quiet: Whether who does it takes care not to be seen.
     """
 
     name: str
     rules: tuple[str, ...]
     act: Act
+    is_quiet: bool = False
 
     @property
     def title(self) -> str:
@@ -33,6 +35,10 @@ class Script:
 
 def _script(act: Act, *rules: str) -> Script:
     return Script(act.__name__.replace("_", "-"), rules, act)
+
+
+def _quiet(act: Act, *rules: str) -> Script:
+    return Script(act.__name__.replace("_", "-"), rules, act, is_quiet=True)
 
 
 SCRIPTS: Final = (
@@ -79,4 +85,11 @@ SCRIPTS: Final = (
     _script(looking.wide_narrow_take, "R-35"),
     _script(looking.service_account, "R-36"),
     _script(doors.clock_set_back, "R-37"),
+    _quiet(quiet.one_a_day, "R-01"),
+    _quiet(quiet.neighbour_in_the_house, "R-06"),
+    _quiet(quiet.trickle, "R-09"),
+    _quiet(quiet.slow_enumeration, "R-11"),
+    _quiet(quiet.slow_spray, "R-16"),
+    _quiet(quiet.slow_titles, "R-17"),
+    _quiet(quiet.few_deletions, "R-26"),
 )
