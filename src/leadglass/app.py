@@ -81,6 +81,10 @@ from leadglass.archive.verifying import Verifications
 from leadglass.archive.viewing import Viewings
 from leadglass.archive.visit import Visits
 from leadglass.archive.vouching import Vouching
+from leadglass.assurance.review.desk import ReviewDesk
+from leadglass.assurance.review.look import Settings as ReviewSettings
+from leadglass.assurance.review.working import Reviewing
+from leadglass.assurance.trails.following import FactsFollower
 from leadglass.assurance.trails.store import Facts
 from leadglass.assurance.trails.taking import Taker, Taking
 from leadglass.audit.builders import Events, Service
@@ -447,11 +451,20 @@ class Node:
         )
         self.histories = Histories(parts)
         self.trail = Trail(parts)
+        self.review = ReviewDesk(
+            parts,
+            ReviewSettings(
+                off=frozenset(config.review.off),
+                covering=frozenset(config.review.covering),
+                reviewers=frozenset(config.review.reviewers),
+            ),
+            Path(config.review.feeds_folder) if config.review.feeds_folder else None,
+        )
         self.facts = Facts(self.database)
         self.retention = Retention(
             parts,
             Policy(config.retention.years, config.retention.unsafe_years),
-            (Receivers(config.record_receivers),),
+            (Receivers(config.record_receivers), FactsFollower(self.facts)),
         )
         self.orders = Orders(self.retention)
         self.log_checks = self._later(LogChecks(self.trail))
@@ -706,6 +719,8 @@ def _serve(
             stack.callback(courier.stop)
         taking = Taking(Taker(node.facts, node.audit))
         stack.callback(taking.stop)
+        reviewing = Reviewing(node.review, node.config.review.interval_s)
+        stack.callback(reviewing.stop)
         # Undone in reverse: HTTPS ends, then DIMSE, then what tells of both.
         stack.callback(node.viewings.close)
         stack.callback(node.preparer.close)
@@ -734,6 +749,7 @@ def _serve(
         for courier in couriers:
             courier.start()
         taking.start()
+        reviewing.start()
         # What is here now stays: the collector need not look at it again.
         gc.collect()
         gc.freeze()

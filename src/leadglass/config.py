@@ -291,6 +291,12 @@ def _algorithms(texts: Sequence[str]) -> str | None:
     return None
 
 
+def _rules_of_review(texts: Sequence[str]) -> str | None:
+    if not all(re.fullmatch(r"R-[0-9]{2}", text) for text in texts):
+        return 'write ids of rules, as "R-08"'
+    return None
+
+
 def _group_roles(texts: Sequence[str]) -> str | None:
     seen: set[str] = set()
     for text in texts:
@@ -892,6 +898,37 @@ class Retention:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Review:
+    """What rules find in the audit record: `leadglass audit review`."""
+
+    interval_s: float = _setting(
+        300.0,
+        "How often the node reviews what is new, and tells of alerts that are overdue. "
+        "0: only when asked.",
+        low=0,
+        high=7 * DAY_S,
+    )
+    feeds_folder: str = _setting(
+        "",
+        "The folder of staff.csv, patients.csv, shifts.csv and stays.csv, which other "
+        "systems write. Empty: there are none, and rules that need them are silent.",
+        check=_absolute_path,
+    )
+    covering: tuple[str, ...] = _setting(
+        ("emergency",),
+        "Departments that stand in for wards at night and at weekends, as the feeds "
+        "call them.",
+    )
+    reviewers: tuple[str, ...] = _setting(
+        ("privacy", "auditor"),
+        "Roles whose work it is to read the audit record.",
+    )
+    off: tuple[str, ...] = _setting(
+        (), 'Rules that are not used, as "R-08".', check=_rules_of_review
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Syslog:
     """Audit records to receivers of syslog, over verified TLS (RFC 5425)."""
 
@@ -1184,6 +1221,7 @@ SECTIONS: Mapping[str, type] = MappingProxyType(
         "jobs": Jobs,
         "notices": Notices,
         "retention": Retention,
+        "review": Review,
         "syslog": Syslog,
         "feed": Feed,
         "oidc": Oidc,
@@ -1360,6 +1398,7 @@ class Config:
     jobs: Jobs = field(default_factory=Jobs)
     notices: Notices = field(default_factory=Notices)
     retention: Retention = field(default_factory=Retention)
+    review: Review = field(default_factory=Review)
     syslog: Syslog = field(default_factory=Syslog)
     feed: Feed = field(default_factory=Feed)
     oidc: Oidc = field(default_factory=Oidc)

@@ -114,6 +114,8 @@ GROUPS: Final[Mapping[str, str]] = MappingProxyType(
         "audit": "the record of everything that happened",
         "witness": "cosigning the audit records of other nodes",
         "audit forward": "the record on its way to receivers of syslog",
+        "audit review": "what rules find in the record, and who judged it",
+        "audit review decoys": "invented patients, studies and AE titles",
         "audit retention": "how long records stay, and pruning those that are old",
         "audit hold": "records that must stay, whatever their age",
         "audit order": "what one person asked for and another confirms",
@@ -139,6 +141,10 @@ _RUN_FACTS: Final = (
 )
 _STUDY = _operand(
     "study", "Study Instance UID, or the short id that `studies list` shows"
+)
+_DECOY: Final = (
+    _operand("kind", "patient, study or title"),
+    _operand("value", "Patient ID, Study Instance UID or AE title; - reads it"),
 )
 _WITH_PATIENT = _flag("--with-patient", "print names and other data of patients too")
 _YES = _flag("--yes", "do not ask; for scripts")
@@ -851,6 +857,94 @@ _AUDIT: Final = (
 
 _ID_FILE = _option("--id-file", "FILE", "file with the Patient ID in its first line")
 _RETENTION: Final = (
+    Command(
+        name="audit review run",
+        help="review what is new in the record; list all that waits for a person",
+        details="Exit code 2 if an alert of medium severity or worse waits. That it "
+        "was read goes on the audit record. The node does the same by itself.",
+        handler="audit_review:run",
+        answer=("records", "new", "open", "findings"),
+    ),
+    Command(
+        name="audit review list",
+        help="list the alerts that wait for a person, what is due first first",
+        details="That they were read goes on the audit record.",
+        handler="audit_review:list_alerts",
+        arguments=(_flag("--all", "the last 500, judged ones too"), _WITH_PATIENT),
+        answer=("alerts", "items"),
+    ),
+    Command(
+        name="audit review show",
+        help="show one alert; with --with-patient whom it concerns",
+        handler="audit_review:show",
+        arguments=(
+            _operand("number", "number of the alert", type=int),
+            _WITH_PATIENT,
+        ),
+        answer=("alert",),
+    ),
+    Command(
+        name="audit review dispose",
+        help="say what an alert was, once, and why",
+        handler="audit_review:dispose",
+        arguments=(
+            _operand("number", "number of the alert", type=int),
+            Argument(
+                ("--as",),
+                "benign, breach (of a policy) or incident",
+                MappingProxyType(
+                    {"metavar": "WHAT", "required": True, "dest": "disposition"}
+                ),
+            ),
+            _REASON_NEEDED,
+            _WITH_PATIENT,
+        ),
+        answer=("alert",),
+    ),
+    Command(
+        name="audit review sign",
+        help="answer for a week that is over, of which no alert is open",
+        handler="audit_review:sign",
+        arguments=(
+            _operand("week", "week of ISO 8601, as 2026-W13"),
+            _option(
+                "--note", "TEXT", "what was done; it goes on the record", required=True
+            ),
+        ),
+        answer=("signature",),
+    ),
+    Command(
+        name="audit review weeks",
+        help="list the weeks that were signed, the newest first",
+        handler="audit_review:weeks",
+        answer=("weeks", "items"),
+    ),
+    Command(
+        name="audit review rules",
+        help="list the rules, their thresholds, and which are blind here and why",
+        handler="audit_review:rules",
+        answer=("rules", "blind", "items"),
+    ),
+    Command(
+        name="audit review decoys list",
+        help="list the decoys; that they were read goes on the audit record",
+        handler="audit_review:list_decoys",
+        answer=("decoys", "items"),
+    ),
+    Command(
+        name="audit review decoys set",
+        help="name an invented patient or study, or an AE title that nobody was told",
+        handler="audit_review:set_decoy",
+        arguments=_DECOY,
+        answer=("decoy",),
+    ),
+    Command(
+        name="audit review decoys remove",
+        help="take a decoy away",
+        handler="audit_review:take_decoy",
+        arguments=_DECOY,
+        answer=("decoy",),
+    ),
     Command(
         name="audit retention show",
         help="show how long records stay, what was pruned, and who must get them first",

@@ -1,7 +1,6 @@
 """The tables of the review. Times are microseconds since 1970 in UTC.
 
-The database file is encrypted whole, so that Patient IDs may stand here; erasing a
-person from the record takes alerts about them along (``alerts.Alerts.forget``).
+The database file is encrypted whole, so that Patient IDs may stand here.
 """
 
 from sqlalchemy import BigInteger, Column, Index, Integer, Table, Text

@@ -24,6 +24,8 @@ BEGUN_SLACK: Final = 1.1
 BEGUN_SLACK_INSTANCES: Final = 10
 GLASS_REVIEW_S: Final = 24 * HOUR_S
 GLASS_WEEK_S: Final = 7 * DAY_S
+# How uses of the record by the review begin, as ``desk`` names them.
+REVIEW_USE: Final = "review "
 # Objects that cannot be decoded come from broken devices; many are an attack.
 BROKEN_S: Final = HOUR_S
 BROKEN_MIN: Final = 3
@@ -73,6 +75,8 @@ def record_used(look: Look, _threshold: float) -> Hit | None:
     """R-23."""
     if look.fact.kind is Kind.AUDIT_STOPPED:
         return Hit("recording was stopped", severity=Severity.CRITICAL)
+    if look.fact.what.startswith(REVIEW_USE):
+        return None  # the review itself, by who has the right to it
     roles = look.person.roles if look.person else frozenset()
     if roles & look.settings.reviewers:
         return None
