@@ -10,8 +10,8 @@ from tests.durability.retention_acts import MANY
 from tests.support.node import ROOT
 from tests.unit.archive.test_retention import OLD
 
-# Every 23rd of some hundred: within each kind of portion, and between them.
-STEP = 23
+# Every 40th of some hundred: within each kind of portion, and between them.
+STEP = 40
 TIMEOUT_S = 120
 OLD_ALL = OLD + 512
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from leadglass import cli
 from leadglass.access.policy import Kind
@@ -17,6 +18,7 @@ from leadglass.access.policy import Subject as Who
 from leadglass.app import Node
 from leadglass.archive.caller import Caller
 from leadglass.archive.retention import Gone, Receivers, Subject
+from leadglass.assurance.trails.tables import name
 from leadglass.audit.builders import Actor
 from leadglass.audit.search import Search
 from leadglass.cli.commands import COMMANDS
@@ -161,6 +163,30 @@ def test_a_start_goes_on_with_an_erasure(
         node.recover()
         assert node.orders.latest(PAUL)[1].done_at is not None
         assert list(node.audit.list(Search(patient=OTHER))) == []
+
+
+def test_facts_of_what_was_erased_go_with_it(home: Path) -> None:
+    third = "QZ-60929"
+    with Node.open(Config.load(home, {}, {})) as node:
+        actor = Actor("auditor", channel="local", kind="operator")
+        node.parts.record(node.parts.events.audit_log_used(actor, "read", 1, third))
+        node.facts.take_all(node.audit)
+        assert third in names_of(node)
+        number = node.orders.ask_erasure(node.operator, third, REASON[1]).order.id
+        failing = (*node.retention.followers, Failing())
+        retention = replace(node.retention, followers=failing)
+        with pytest.raises(Stopped):
+            replace(node.orders, retention=retention).confirm(PAUL, number)
+        assert third in names_of(node)  # all of it or nothing
+        node.recover()
+        assert third not in names_of(node)
+        node.facts.take_all(node.audit)
+        assert third not in names_of(node)
+
+
+def names_of(node: Node) -> set[str]:
+    with node.database.read() as connection:
+        return set(connection.execute(select(name.c.text)).scalars())
 
 
 def test_every_receiver_of_the_settings_is_waited_for(home: Path) -> None:
