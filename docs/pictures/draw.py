@@ -100,6 +100,11 @@ HOUSE: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
         ),
     ),
     ("use", "decides and records first", (("archive", "use cases: ingest, find, …"),)),
+    (
+        "use",
+        "proof",
+        (("assurance", "scans, reviews, controls → findings"),),
+    ),
     ("edge", "waiting: the network", (("servers", "TLS; DIMSE, HTTPS, pages"),)),
     ("root", "puts it together", (("app", "composition root"), ("cli", "commands"))),
 )

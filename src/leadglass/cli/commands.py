@@ -1200,9 +1200,7 @@ _SIMULATION: Final = (
             _option(
                 "--document", "FILE", "what it says; its hash is kept", required=True
             ),
-            _option(
-                "--version", "TEXT", "of the document", required=True, dest="version_"
-            ),
+            _option("--edition", "TEXT", "which version of it that is", required=True),
             _option("--owner", "NAME", "who answers for it", required=True),
             _option("--until", "DATE", "its last day, as 2027-11-30", required=True),
         ),

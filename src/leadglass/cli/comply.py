@@ -120,7 +120,7 @@ def attest(session: Session) -> Answer:
             node.operator,
             arguments.control,
             document=Path(arguments.document),
-            version=arguments.version_,
+            version=arguments.edition,
             owner=arguments.owner,
             ends=ends,
         )
