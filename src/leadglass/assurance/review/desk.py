@@ -157,7 +157,7 @@ class ReviewDesk:
         reviewer = Reviewer(known, settings, _memory(saved))
         begun, then, new = first, first, list[int]()
         while then < size and not is_over():
-            records = self.parts.audit.following(then, RECORDS_READ)
+            records = self.parts.audit.following(then, min(RECORDS_READ, size - then))
             if not records:
                 break
             for record in records:
