@@ -18,6 +18,9 @@ from typing import Any
 from leadglass import audit
 from leadglass.archive.condition import MEASURED
 from leadglass.archive.meters import COUNTED
+from leadglass.assurance.review.alerts import DEADLINES
+from leadglass.assurance.review.relations import TEMPLATES
+from leadglass.assurance.review.rules.table import RULES
 from leadglass.assurance.simulation.attacks.scripts import SCRIPTS
 from leadglass.audit.accounts import AccountAct, AccountChange, AccountEvents
 from leadglass.audit.builders import (
@@ -40,6 +43,7 @@ from leadglass.audit.lists import ListEvents
 from leadglass.audit.orders import RetentionEvents
 from leadglass.audit.programs import ProgramEvents
 from leadglass.audit.retention import Hold, Subject
+from leadglass.audit.reviewing import ReviewEvents
 from leadglass.audit.runs import Runs
 from leadglass.config import GiB, KiB, MiB, Setting, settings
 from leadglass.dicom import dataset, header, matching, part10
@@ -448,6 +452,26 @@ PEOPLE_EXAMPLES: Mapping[tuple[type, str], tuple[str, Callable[[Any], Any]]] = (
                 "somebody else has signed its review: verdict and note",
                 lambda e: e.reviewed(_WHO, _GLASS, "justified", "why"),
             ),
+            (ReviewEvents, "raised"): (
+                "the review of the record raised alerts: how many, and the worst",
+                lambda e: e.raised(_WHO, 1, "high"),
+            ),
+            (ReviewEvents, "disposed"): (
+                "a person judged an alert: its number, its rule, what it was, and why",
+                lambda e: e.disposed(_WHO, 1, "R-01", "benign", "why"),
+            ),
+            (ReviewEvents, "escalated"): (
+                "nobody judged alerts in time: how many",
+                lambda e: e.escalated(_WHO, 1),
+            ),
+            (ReviewEvents, "signed"): (
+                "a person answers for the review of a week",
+                lambda e: e.signed(_WHO, "2026-W13", 1, "why"),
+            ),
+            (ReviewEvents, "decoy_changed"): (
+                "a decoy was set or taken away; which one is on no record",
+                lambda e: e.decoy_changed(_WHO, "patient", "set"),
+            ),
             (RetentionEvents, "pruned"): (
                 "old records were pruned: the numbers of all that are gone by now",
                 lambda e: e.pruned(_WHO, Runs(((0, 256),)), "2027-01-01", ""),
@@ -577,6 +601,37 @@ def figures() -> str:
     )
 
 
+def review_rules() -> str:
+    return table(
+        ("rule", "finds", "severity", "threshold", "needs", "why, and what to do"),
+        (
+            (
+                each.id,
+                each.title,
+                str(each.severity),
+                f"{each.default:g} {each.unit}",
+                ", ".join(sorted(map(str, each.needs))),
+                f"{each.why} {each.remedy}",
+            )
+            for each in RULES
+        ),
+    )
+
+
+def review_relations() -> str:
+    return table(
+        ("template", "explains an access, since"),
+        ((str(template), text) for template, text, _ in TEMPLATES),
+    )
+
+
+def review_deadlines() -> str:
+    return table(
+        ("severity", "days until somebody has to judge"),
+        ((str(each), str(time.days)) for each, time in DEADLINES.items()),
+    )
+
+
 def scripts() -> str:
     return table(
         ("script", "what is done", "found by"),
@@ -618,6 +673,9 @@ TABLES: Mapping[str, Callable[[], str]] = MappingProxyType(
         "event-bounds": bounds,
         "figures": figures,
         "scripts": scripts,
+        "review-rules": review_rules,
+        "review-relations": review_relations,
+        "review-deadlines": review_deadlines,
         **{name: partial(_of_rows, rows) for name, rows in dicomweb.TABLES.items()},
     }
 )
@@ -627,6 +685,7 @@ PAGES = (
     REFERENCE / "audit-events.md",
     REFERENCE / "metrics.md",
     REFERENCE / "simulation.md",
+    REFERENCE / "review-rules.md",
 )
 
 
