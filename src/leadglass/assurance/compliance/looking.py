@@ -102,9 +102,7 @@ def register(state: NodeState) -> Seen:
     wide = [
         each.name
         for each in active
-        if any(
-            network.prefixlen < _NARROW[network.version] for network in each.networks
-        )
+        if any(map(_is_wide, each.networks))
     ]
     seen.expect(not wide, f"{len(wide)} devices may come from a whole enterprise")
     unused = [
