@@ -53,16 +53,24 @@ def group_of(look: Look) -> str:
 # ── hours ────────────────────────────────────────────────────────────────────
 
 
+def _new_hours() -> dict[str, Any]:
+    return {"day": -1, "past": [0] * 24, "today": [0] * 24}
+
+
 def after_hours(look: Look, threshold: float) -> Hit | None:
     """R-08."""
     if not look.is_person or not look.fact.succeeded:
         return None
-    hours: list[int] = look.memory.shelf("hours").slot(look.subject, lambda: [0] * 24)
-    hour = look.fact.time.hour
+    seen: dict[str, Any] = look.memory.shelf("hours").slot(look.subject, _new_hours)
+    if seen["day"] != look.day:
+        # What somebody does tonight does not make tonight usual.
+        seen["past"] = [a + b for a, b in zip(seen["past"], seen["today"], strict=True)]
+        seen.update(day=look.day, today=[0] * 24)
+    hours, hour = seen["past"], look.fact.time.hour
     total = sum(hours)
     near = sum(hours[(hour + each) % 24] for each in HOURS_NEAR)
     is_odd = total >= HOURS_KNOWN_MIN and near < threshold / 100 * total
-    hours[hour] += 1
+    seen["today"][hour] += 1
     if not is_odd or look.fact.kind not in REACHING or _is_on_duty(look):
         return None
     return Hit(
