@@ -13,7 +13,7 @@ from leadglass.assurance.simulation.days import Days
 from leadglass.assurance.simulation.draft import DAY_S, HOUR_S, MINUTE_S, Draft
 from leadglass.assurance.simulation.hospital import Hospital, Session
 from leadglass.assurance.simulation.scale import PAST_DAYS
-from leadglass.assurance.simulation.staff import RADIOLOGY
+from leadglass.assurance.simulation.staff import RADIOLOGY, hours_when_here
 from leadglass.assurance.trails.fact import Kind
 
 # Of log-ins: mistyped once, several times; ended without a word.
@@ -179,6 +179,7 @@ def past(hospital: Hospital) -> Iterator[Draft]:
     chance = stream(hospital.scale.seed, "past")
     drafts = [
         *_seen_people(hospital, chance),
+        *_from_home(hospital, chance),
         *_seen_devices(hospital, chance),
         *_left_before(hospital, chance),
     ]
@@ -194,14 +195,29 @@ def _now_and_then(chance: random.Random) -> Iterator[float]:
 
 
 def _seen_people(hospital: Hospital, chance: random.Random) -> Iterator[Draft]:
+    """Yield log-ins, now and then, within a shift of that week."""
+    scale = hospital.scale
     for member in hospital.members:
         left = member.person.left
         for day in _now_and_then(chance):
-            at_s = floor(day) * DAY_S + chance.uniform(8.5, 15.5) * HOUR_S
             if member.is_away and day > AWAY_SINCE_DAYS - PAST_DAYS:
                 break
-            if left is None or hospital.scale.moment(at_s) < left:
+            worked = hours_when_here(scale, member, floor(day / 7))
+            if not worked:
+                continue  # on leave
+            at_s = min(chance.uniform(*chance.choice(worked)), -1.0)
+            if left is None or scale.moment(at_s) < left:
                 yield acts.login(at_s, member.base(member.addresses[0]))
+
+
+def _from_home(hospital: Hospital, chance: random.Random) -> Iterator[Draft]:
+    """Yield log-ins of doctors in the evening, as often as later."""
+    doctors = hospital.by_role["physician"]
+    for day in range(-PAST_DAYS, 0):
+        for _ in range(happens(chance, noise.FROM_HOME * hospital.scale.beds / 100)):
+            member = chance.choice(doctors)
+            at_s = day * DAY_S + chance.uniform(18.5, 23) * HOUR_S
+            yield acts.login(at_s, member.base(member.home))
 
 
 def _seen_devices(hospital: Hospital, chance: random.Random) -> Iterator[Draft]:

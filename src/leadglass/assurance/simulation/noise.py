@@ -333,12 +333,13 @@ def _research(days: Days) -> None:
             at_s += days.chance.uniform(20, 60)
 
 
-# Discs, links, downloads and cohorts on a day for each 100 beds; the months before the
-# first day have them as well (``house.past``).
+# On a day for each 100 beds; the months before the first day have these as well
+# (``house.past``).
 DISCS: Final = 4.0
 LINKS: Final = 1.0
 DOWNLOADS: Final = 0.3
 COHORTS: Final = 0.1
+FROM_HOME: Final = 0.8
 # What, and how often on a day for each 100 beds.
 ODD: Final[Mapping[Callable[[Days], None], float]] = {
     _ask_a_colleague: 2.0,
@@ -346,7 +347,7 @@ ODD: Final[Mapping[Callable[[Days], None], float]] = {
     _teaching: 0.15,
     _wrong_patient: 1.0,
     _conference: 0.15,
-    _from_home: 0.8,
+    _from_home: FROM_HOME,
     _colleague_in_care: 0.5,
     _desk: 8.0,
     _disc: DISCS,

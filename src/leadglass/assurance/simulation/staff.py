@@ -231,6 +231,18 @@ def week_of(scale: Scale, member: Member, week: int) -> list[tuple[float, float]
     """Return the shifts of somebody's week as the roster has them, in seconds."""
     if member.pattern is Pattern.FREE or not member.works:
         return []
+    return hours_when_here(scale, member, week)
+
+
+def hours_worked(scale: Scale, member: Member, week: int) -> list[tuple[float, float]]:
+    """Return when somebody is really there before swaps; outside, as they like."""
+    return hours_when_here(scale, member, week) if member.works else []
+
+
+def hours_when_here(
+    scale: Scale, member: Member, week: int
+) -> list[tuple[float, float]]:
+    """Return when somebody works in a week, if they are not away or gone by then."""
     if stream(scale.seed, "leave", member.name, week).random() < LEAVE:
         return []
     shifts = []
@@ -258,16 +270,3 @@ def _hours_of(scale: Scale, member: Member, day: int) -> tuple[float, float] | N
         case Pattern.DOCTOR if (day - 1 - turn) % _CALL_EVERY == 0:
             return None  # was up all night
     return _OPEN_H[member.pattern] if is_open else None
-
-
-def hours_worked(scale: Scale, member: Member, week: int) -> list[tuple[float, float]]:
-    """Return when somebody is really there before swaps; outside, as they like."""
-    if not member.works:
-        return []
-    if member.pattern is not Pattern.FREE:
-        return week_of(scale, member, week)
-    return [
-        (day * DAY_S + _FREE_H[0] * HOUR_S, day * DAY_S + _FREE_H[1] * HOUR_S)
-        for day in range(7 * week, 7 * week + 7)
-        if scale.is_workday(day)
-    ]
