@@ -273,6 +273,23 @@ class ClockCheck:
         for row in rows:
             self.see(*row[:4])
 
+    def sees(self, boot: int, apart: tuple[int, int], newest: tuple[int, int]) -> bool:
+        """Take rows of one boot by what is known of them; False: read them.
+
+        Args:
+            boot: Of all of them.
+            apart: The least and the greatest that their two clocks are apart.
+            newest: Wall clock and clock since boot of the last of them.
+        """
+        last = self._last
+        if last is None or last[2] != boot:
+            return False
+        low, high = min(apart[0], last[0] - last[1]), max(apart[1], last[0] - last[1])
+        if high - low >= CLOCK_JUMP_US:
+            return False
+        self._last = (*newest, boot)
+        return True
+
     def see(self, n: int, wall_us: int, mono_us: int, boot: int) -> None:
         """Compare a record's clocks with those of the one before."""
         last, self._last = self._last, (wall_us, mono_us, boot)

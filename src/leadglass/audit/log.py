@@ -66,6 +66,7 @@ from leadglass.audit.search import (
     record_of,
     search_records,
 )
+from leadglass.audit.seconding import Second
 from leadglass.audit.timeline import Bucket, count
 from leadglass.audit.timestamps import (
     Timestamp,
@@ -669,12 +670,15 @@ class AuditLog:
         verification.take_timestamps(self._timestamps)
         try:
             with self._database.read() as connection:
-                verification.run(connection, progress)
+                verification.run(connection, progress, self._second)
         except Cancelled:
             raise
         except Exception as error:  # noqa: BLE001  # whatever was done to the file
             verification.unreadable(error)
         return verification.report()
+
+    def _second(self, secrets: Sequence[int]) -> Second:
+        return Second(*self._database.opened_by, secrets)
 
 
 def _parsed(note: str) -> Checkpoint:

@@ -59,6 +59,17 @@ class SearchCheck:
         self._odd = 0  # entries that no record has
         self.count = 0
 
+    @property
+    def secrets(self) -> tuple[int, ...]:
+        """What one in another process must be made with, to be merged with this."""
+        return self._secrets
+
+    def merge(self, count: int, odd: int, product: int) -> None:
+        """Take what another one with the same secrets has taken (``result``)."""
+        self.count += count
+        self._odd += odd
+        self._product = self._product * product % _PRIME
+
     def twin(self) -> "SearchCheck":
         """Return an empty one that can be compared with this."""
         return SearchCheck(self._secrets)

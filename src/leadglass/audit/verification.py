@@ -21,7 +21,8 @@ or erased as records of the log order it (``withdrawn``).
 
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import Connection, LargeBinary, Select, cast, func, select
@@ -32,7 +33,7 @@ from leadglass.audit.checkpoint_file import CheckpointFile
 from leadglass.audit.checks import ClockCheck, Signed, TreeCheck
 from leadglass.audit.findings import Findings, Report
 from leadglass.audit.leaf import hash_row, hash_rows
-from leadglass.audit.merkle import TILE_WIDTH
+from leadglass.audit.merkle import HASH_BYTES, TILE_WIDTH
 from leadglass.audit.searchcheck import SearchCheck
 from leadglass.audit.timestamps import TimestampFile
 from leadglass.audit.withdrawn import Pruned, Withdrawn, read_pruned
@@ -40,8 +41,61 @@ from leadglass.errors import BadData, Damaged, LeadglassError
 
 _ROWS_READ = 512
 
+# A log of so many records is worth a second process, which takes a second to begin.
+SECONDED_FROM = 1 << 18
+# Records that we take alone, until the other process has begun.
+LEAD = 96 * _ROWS_READ
+# Records of a round, and how many of them are our own: with those, the tree, the clocks
+# and all that is at the end, we have as much to do as the others. All are multiples of
+# what is read at once.
+ROUND = 128 * _ROWS_READ
+OWN = 32 * _ROWS_READ
+
 # A row as the driver gives it.
 Row = Sequence[Any]
+
+
+class Given(NamedTuple):
+    """Rows that somebody else recomputed.
+
+    Attributes:
+        first: Number of the first.
+        end: The number behind the last.
+        hashes: Their leaf hashes, one after the other; empty: they are odd.
+        boot: In which all of them were recorded.
+        apart: The least and the greatest that their two clocks are apart.
+        last: The two clocks of the last of them.
+        orders: Those that may be orders to erase.
+    """
+
+    first: int
+    end: int
+    hashes: bytes
+    boot: int
+    apart: tuple[int, int]
+    last: tuple[int, int]
+    orders: tuple[tuple[Any, ...], ...]
+
+
+class Seconding(Protocol):
+    """Somebody who recomputes a part of the leaves (``seconding.Second``)."""
+
+    def __enter__(self) -> Self:
+        """Begin."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End."""
+
+    def ask(self, first: int, end: int) -> None:
+        """Ask for the records from ``first`` until before ``end``."""
+
+    def answer(self) -> tuple[Sequence[Given], tuple[int, int, int]] | None:
+        """Return them, and what they are searched by; None: not."""
 
 
 class Verification:
@@ -57,6 +111,7 @@ class Verification:
         self._frontier = b""  # as the head has it
         self._records = 0
         self._progress: Callable[[int, int], None] = lambda _done, _all: None
+        self._second: Callable[[Sequence[int]], Seconding] | None = None
 
     # ── what was signed ──────────────────────────────────────────────────────
 
@@ -120,13 +175,17 @@ class Verification:
         self,
         connection: Connection,
         progress: Callable[[int, int], None] = lambda _done, _all: None,
+        second: Callable[[Sequence[int]], "Seconding"] | None = None,
     ) -> None:
         """Hold the snapshot against everything that was signed.
 
         Args:
             connection: The snapshot.
             progress: Is told how many records were read, of how many, now and then.
+            second: Makes somebody who recomputes a part of a large log, with the
+                secrets of the check of searches.
         """
+        self._second = second
         self._take_head(connection)
         if not self._has_file and self._signed:
             self._findings.find("checkpoint", "the checkpoint file is gone")
@@ -212,13 +271,56 @@ class Verification:
             at_head,
             self._compare_frontier,
         )
-        for part in _parts(connection, _records()):
-            self._records += len(part)
-            if len(part) == _ROWS_READ:
-                self._progress(self._records, max(limit, self._records))
-            walk.take(part)
+        begin = None
+        if self._second is not None and walk.indexed >= SECONDED_FROM:
+            begin = walk.indexed - walk.indexed % _ROWS_READ
+            with self._second(search.secrets) as second:
+                self._in_rounds(connection, walk, second, list(_rounds(begin)))
+        for part in parts(connection, part_of(begin, None)):
+            self._take(walk, part)
         if newest is not None and tree.size < limit:
             self._tell_rollback(tree.size, newest)
+
+    def _take(self, walk: "_Walk", part: Sequence[Row]) -> None:
+        self._records += len(part)
+        if len(part) == _ROWS_READ:
+            self._progress(self._records, max(walk.limit, self._records))
+        walk.take(part)
+
+    def _in_rounds(
+        self,
+        connection: Connection,
+        walk: "_Walk",
+        second: "Seconding",
+        rounds: Sequence[tuple[int, int, int]],
+    ) -> None:
+        """Take the records of rounds, the second part of each as it is given."""
+        second.ask(*rounds[0][1:])
+        for place, (first, middle, end) in enumerate(rounds, start=1):
+            for part in parts(connection, part_of(first or None, middle)):
+                self._take(walk, part)
+            said = second.answer()
+            if place < len(rounds):
+                second.ask(*rounds[place][1:])
+            if said is None:
+                for part in parts(connection, part_of(middle, end)):
+                    self._take(walk, part)
+                continue
+            given, searched = said
+            walk.searched(searched)
+            for each in given:
+                self._given(connection, walk, each)
+
+    def _given(self, connection: Connection, walk: "_Walk", given: "Given") -> None:
+        """Take a run of rows as it is given, or read it."""
+        if given.hashes and walk.take_given(given):
+            self._records += given.end - given.first
+            self._progress(self._records, max(walk.limit, self._records))
+            return
+        walk.is_searched = bool(given.hashes)
+        for part in parts(connection, part_of(given.first, given.end)):
+            self._take(walk, part)
+        walk.is_searched = False
 
     def _compare_frontier(self, tree: TreeCheck) -> None:
         if self._frontier not in (tree.frontier(), tree.frontier(is_stored=True)):
@@ -237,7 +339,7 @@ class Verification:
 
     def _compare_search(self, connection: Connection, expected: SearchCheck) -> None:
         found = expected.twin()
-        for part in _parts(connection, _mentions()):
+        for part in parts(connection, _mentions()):
             found.take(part)
         if found.result() != expected.result():
             self._findings.find(
@@ -266,15 +368,41 @@ class _Walk:
         self._search = search
         self._withdrawn = withdrawn
         self._clock = ClockCheck(findings)
-        self._limit = limit
+        self.limit = limit
         self._at_head = at_head
-        self._indexed = at_head - at_head % TILE_WIDTH
+        # Whether somebody else has counted what the rows are searched by.
+        self.is_searched = False
+        self.indexed = at_head - at_head % TILE_WIDTH
         self._see_head = see_head
+
+    def searched(self, result: tuple[int, int, int]) -> None:
+        """Take what rows are searched by that somebody else recomputes."""
+        self._search.merge(*result)
+
+    def take_given(self, given: "Given") -> bool:
+        """Take rows by the hashes that they give; False: they must be read."""
+        first, end = given.first, given.end
+        if self._tree.size < first < self.limit:
+            self._go_on_at(first)
+        if (
+            first != self._tree.size
+            or end > self.indexed
+            or len(given.hashes) != (end - first) * HASH_BYTES
+            or self._withdrawn.pruned.meets(first, end)
+            or not self._clock.sees(given.boot, given.apart, given.last)
+        ):
+            return False
+        self._withdrawn.look(given.orders)
+        data = given.hashes
+        self._tree.extend(
+            [data[at : at + HASH_BYTES] for at in range(0, len(data), HASH_BYTES)]
+        )
+        return True
 
     def take(self, rows: Sequence[Row]) -> None:
         """Recompute the leaves of some rows."""
         first = rows[0][0]
-        if isinstance(first, int) and self._tree.size < first < self._limit:
+        if isinstance(first, int) and self._tree.size < first < self.limit:
             self._go_on_at(first)
         if not self._take_whole(rows):
             for row in rows:
@@ -284,21 +412,18 @@ class _Walk:
         """Take rows that follow each other and are as they were; else take none."""
         first = self._tree.size
         end = first + len(rows)
-        if end > self._limit or [row[0] for row in rows] != [*range(first, end)]:
+        if end > self.limit:
             return False
-        if first < self._at_head < end or first < self._indexed < end:
+        if first < self._at_head < end or first < self.indexed < end:
             return False  # something else begins within them
         if self._withdrawn.pruned.meets(first, end):
             return False
-        try:
-            hashes = hash_rows(rows)
-        except (TypeError, struct.error):
-            return False
-        if hashes != [row[8] for row in rows]:
+        hashes = whole(rows, first)
+        if hashes is None:
             return False
         self._clock.see_all(rows)
         self._withdrawn.look(rows)
-        if first < self._indexed:
+        if first < self.indexed and not self.is_searched:
             self._search.expect([row[5] for row in rows], range(first, end))
         self._tree.extend(hashes)
         if end == self._at_head:
@@ -307,7 +432,7 @@ class _Walk:
 
     def _take_one(self, row: Row) -> None:
         n, stored = row[0], row[8]
-        if not 0 <= n < self._limit:
+        if not 0 <= n < self.limit:
             self._findings.find(
                 "inserted", f"record {n} has a number that was never signed", n, n
             )
@@ -329,7 +454,7 @@ class _Walk:
         else:
             self._clock.see(n, row[1], row[2], row[3])
             self._withdrawn.look([row])
-        if n < self._indexed and not erased:
+        if n < self.indexed and not erased and not self.is_searched:
             self._search.expect([row[5]], [n])
         self._tree.add(computed, stored)
         if self._tree.size == self._at_head:
@@ -346,6 +471,17 @@ class _Walk:
             self._findings.find_altered(n)
 
 
+def _rounds(end: int) -> Iterator[tuple[int, int, int]]:
+    """Yield rounds below ``end``: where our part begins, where theirs, and the end."""
+    first = 0
+    while first < end:
+        own = OWN if first else LEAD
+        middle = min(first + own, end)
+        behind = min(middle + ROUND - OWN, end)
+        yield first, middle, behind
+        first = behind
+
+
 def _hash(row: Sequence[Any]) -> bytes:
     """Return the leaf hash of a row; empty if it has values that no leaf has."""
     try:
@@ -354,16 +490,33 @@ def _hash(row: Sequence[Any]) -> bytes:
         return b""
 
 
-def _parts(connection: Connection, query: Select[Any]) -> Iterator[list[Any]]:
+def whole(rows: Sequence[Row], first: int) -> list[bytes] | None:
+    """Return the leaf hashes of rows that follow each other and are as they were.
+
+    ``None`` if they do not, or are not.
+    """
+    if [row[0] for row in rows] != [*range(first, first + len(rows))]:
+        return None
+    try:
+        hashes = hash_rows(rows)
+    except (TypeError, struct.error):
+        return None
+    return hashes if hashes == [row[8] for row in rows] else None
+
+
+def parts(connection: Connection, query: Select[Any]) -> Iterator[list[Any]]:
     """Yield raw rows, some at a time, without conversions that odd values upset."""
     cursor = connection.connection.cursor()
-    cursor.execute(str(query.compile(dialect=connection.dialect)))
+    numbers = {"literal_binds": True}
+    cursor.execute(
+        str(query.compile(dialect=connection.dialect, compile_kwargs=numbers))
+    )
     while part := cursor.fetchmany(_ROWS_READ):
         yield list(part)
 
 
 def _rows(connection: Connection, query: Select[Any]) -> Iterator[Sequence[Any]]:
-    for part in _parts(connection, query):
+    for part in parts(connection, query):
         yield from part
 
 
@@ -381,6 +534,21 @@ def _records() -> Select[Any]:
         cast(c.record, LargeBinary),
         cast(c.leaf, LargeBinary),
     ).order_by(c.n)
+
+
+def part_of(first: int | None, end: int | None) -> Select[Any]:
+    """Return the question for the records from ``first`` until before ``end``.
+
+    Whatever stands for a number where none belongs is in the first part (nothing at
+    all) or in the last one (text), as SQLite orders them.
+    """
+    n = tables.record.c.n
+    query = _records()
+    if first is not None:
+        query = query.where(n >= first)
+    if end is not None:
+        query = query.where((n < end) | n.is_(None) if first is None else n < end)
+    return query
 
 
 def _tiles() -> Select[Any]:

@@ -153,6 +153,7 @@ class Database:
     def __init__(self, path: Path, key: bytes) -> None:
         """Prepare; ``open`` is the way to make one."""
         self._path = path
+        self._key = key
         self._writers = _engine(path, key, is_writer=True)
         self._readers = _engine(path, key, is_writer=False)
         self._queue: deque[_Job[Any]] = deque()
@@ -190,6 +191,11 @@ class Database:
             database.close()
             raise
         return database
+
+    @property
+    def opened_by(self) -> tuple[Path, bytes]:
+        """Return file and **key**, for another process of ours and nobody else."""
+        return self._path, self._key
 
     def _prepare(self) -> None:
         """Prove the key on the first page, and begin to watch for changes."""
