@@ -136,6 +136,10 @@ def test_a_kept_run_is_reported_again(home: Path, done: Done) -> None:
         assert (again / name).read_bytes() == (done.out / name).read_bytes()
     code, told = leadglass(home, "comply", "history")
     assert [each["id"] for each in told["runs"]] == [1]
+    code, told = leadglass(home, "comply", "due")
+    overdue = {each["what"] for each in told["duties"] if each["is_overdue"]}
+    assert code == 2
+    assert overdue == {"verification of all images", "scan from outside"}
 
 
 def test_a_drifted_baseline_is_told(home: Path, done: Done) -> None:

@@ -113,6 +113,7 @@ GROUPS: Final[Mapping[str, str]] = MappingProxyType(
         "quarantine": "instances that were kept aside",
         "audit": "the record of everything that happened",
         "witness": "cosigning the audit records of other nodes",
+        "audit trails": "logs of other archives, taken in to be asked and reviewed",
         "audit forward": "the record on its way to receivers of syslog",
         "audit review": "what rules find in the record, and who judged it",
         "audit review decoys": "invented patients, studies and AE titles",
@@ -715,6 +716,43 @@ _AUDIT: Final = (
         answer=("records", "size", "more", "items"),
     ),
     Command(
+        name="audit import",
+        help="take in the log of another archive, as a trail that can be asked",
+        details=(
+            "Formats are listed in docs/reference/trail-formats.md. The same file "
+            "again is the same trail. Lines that cannot be read are counted and shown."
+        ),
+        handler="trails:take",
+        arguments=(
+            _operand("file", "the log"),
+            _option("--from", "FORMAT", "its format", dest="format", required=True),
+            _option("--name", "NAME", "what the trail is called (default: the file)"),
+            _option("--zone", "ZONE", "of times without one, as Europe/Berlin, +01:00"),
+            _option(
+                "--year", "YYYY", "of the first line, if times have none", type=int
+            ),
+            _option("--at", "TIME", "when the log began, if it has no times at all"),
+            _option("--mapping", "FILE", "for tables: TOML, which column is what"),
+        ),
+        answer=(
+            *("trail", "name", "format", "events", "unparsed"),
+            *("samples", "was_there"),
+        ),
+    ),
+    Command(
+        name="audit trails list",
+        help="list the trails there are: our own record, and logs that were taken in",
+        handler="trails:list_trails",
+        answer=("trails", "items"),
+    ),
+    Command(
+        name="audit trails remove",
+        help="remove a foreign trail with all its events; our own stays",
+        handler="trails:remove",
+        arguments=(_operand("number", "number of the trail", type=int),),
+        answer=("trail", "name", "events"),
+    ),
+    Command(
         name="audit verify",
         help="recompute the whole record and name every change",
         details="Exit code 5 if something is not as it was signed.",
@@ -1183,6 +1221,13 @@ _SIMULATION: Final = (
         help="list the runs that were kept",
         handler="comply:history",
         answer=("runs",),
+    ),
+    Command(
+        name="comply due",
+        help="tell what is to be done again, when it was done last, and when it is due",
+        handler="comply:due",
+        details="Exit code 2 if something is overdue.",
+        answer=("duties",),
     ),
     Command(
         name="comply controls",

@@ -21,6 +21,7 @@ from leadglass.assurance.compliance.controls import Profile, catalogue
 from leadglass.assurance.compliance.judging import judge, observe
 from leadglass.assurance.compliance.office import Kept, Office, agreed, attested, ran
 from leadglass.assurance.compliance.probe import Verdict
+from leadglass.assurance.compliance.schedule import duties
 from leadglass.assurance.compliance.state import Human, NodeState, Past
 from leadglass.audit.retention import Policy
 from leadglass.cli.answers import Answer, Table
@@ -103,6 +104,30 @@ def history(session: Session) -> Answer:
             ]
         },
         text=text,
+    )
+
+
+def due(session: Session) -> Answer:
+    """Tell what is to be done again, and when."""
+    now = gathering.moment()
+    with Node.open(session.config) as node:
+        office = Office(node.parts)
+        vouched = office.attestations(node.operator)
+        found = duties(_past(node, session.home), vouched)
+    rows = tuple(
+        (
+            f"{each.due:%Y-%m-%d}" if each.due else "now",
+            f"{each.last:%Y-%m-%d}" if each.last else "never",
+            each.what,
+            each.remedy if each.is_overdue(now) else "",
+        )
+        for each in found
+    )
+    overdue = any(each.is_overdue(now) for each in found)
+    return Answer(
+        data={"duties": [each.members(now) for each in found]},
+        text=(Table(("DUE", "LAST", "WHAT", "OVERDUE: TYPE"), rows),),
+        exit_code=_FOUND if overdue else 0,
     )
 
 
@@ -214,11 +239,6 @@ def state_of(node: Node, home: Path) -> NodeState:
         devices = tuple(node.devices.list(connection))
         users = node.accounts.users.list(connection)
         standing = node.sessions.standing(connection, now, _SESSIONS_MAX)
-        past = Past(
-            runs=ran(connection),
-            verified=looker.verified(),
-            baseline=agreed(connection),
-        )
         tokens = tuple(each.name for each in node.accounts.tokens.list(connection))
     at: dict[str, list[str]] = {}
     for each in standing:
@@ -267,8 +287,18 @@ def state_of(node: Node, home: Path) -> NodeState:
             config.retention.years, config.retention.unsafe_years
         ).days,
         components=software.components(),
-        past=past,
+        past=_past(node, home),
     )
+
+
+def _past(node: Node, home: Path) -> Past:
+    looker = gathering.Looker(node.parts, home, node.verify)
+    with node.database.read() as connection:
+        return Past(
+            runs=ran(connection),
+            verified=looker.verified(),
+            baseline=agreed(connection),
+        )
 
 
 _DOORS: Final = ("dimse", "https", "unsafe_plaintext")

@@ -99,11 +99,7 @@ def register(state: NodeState) -> Seen:
     if not state.devices:
         return nothing_to_see("no device is enrolled yet")
     seen = Witnessed()
-    wide = [
-        each.name
-        for each in active
-        if any(map(_is_wide, each.networks))
-    ]
+    wide = [each.name for each in active if any(map(_is_wide, each.networks))]
     seen.expect(not wide, f"{len(wide)} devices may come from a whole enterprise")
     unused = [
         each.name

@@ -23,6 +23,8 @@ from leadglass.assurance.compliance.probe import (
     findings_of,
     nothing_to_see,
 )
+from leadglass.assurance.compliance.schedule import duties
+from leadglass.assurance.compliance.state import Past
 from leadglass.errors import BadData
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
@@ -194,3 +196,15 @@ def test_the_sheet_says_no_where_a_probe_failed(kept: dict[str, Any]) -> None:
     assert answers["IGAU"] == "No"
     assert answers["ALOF"] == "Yes"
     assert answers["PLOK"] == "for the owner to answer"
+
+
+def test_duties_are_told_with_what_is_overdue() -> None:
+    past = Past(runs=(NOW - timedelta(days=40),), verified=(NOW, 0))
+    found = duties(past, {"CC-26": vouched("CC-26", 3)})
+    told = {each.what: each for each in found}
+    assert told["run of the controls"].is_overdue(NOW)
+    assert told["scan from outside"].due is None
+    assert told["scan from outside"].is_overdue(NOW)
+    assert not told["verification of all images"].is_overdue(NOW)
+    assert told["CC-26: policy.pdf"].due == NOW + timedelta(days=3)
+    assert found[0].due is None
