@@ -16,6 +16,7 @@ from leadglass.assurance.simulation.draft import Label
 from leadglass.assurance.simulation.lines import Learned
 from leadglass.assurance.simulation.simulation import Line
 from leadglass.assurance.trails.fact import Fact, Kind, Reach
+from leadglass.errors import BadData
 
 # What the goals are about: somebody was told of a patient, or saw or took images.
 ACCESSES: Final = frozenset({Kind.QUERY, Kind.VIEW, Kind.RETRIEVE, Kind.EXPORT})
@@ -182,12 +183,19 @@ def judge(lines: Iterable[Line], learned: Learned, judged: Judged) -> Judgement:
     """Show everything to the rules in order, and tell how well they did.
 
     ``judged`` asks ``learned.world``; labels are shown to nobody but this function.
+
+    Raises:
+        BadData: Facts are missing, or a label names others.
     """
     kept = _Kept()
     for line in lines:
         if isinstance(line, Fact):
             _show(kept, judged, line)
         elif isinstance(line, Label):
+            if not 0 <= min(line.facts) <= max(line.facts) < len(kept.looks):
+                raise BadData(
+                    "a label of the simulation names facts that are not there"
+                )
             kept.labels.append(line)
         else:
             learned.take(line)
@@ -201,6 +209,8 @@ def _keep(kept: _Kept, judged: Judged) -> None:
 
 def _show(kept: _Kept, judged: Judged, fact: Fact) -> None:
     """Show one fact; its number is that of its place."""
+    if fact.number != len(kept.looks):
+        raise BadData("the facts of a simulation are numbered without a gap")
     mark = _NO_LOOK
     if is_access(fact):
         kept.accesses += 1

@@ -13,6 +13,7 @@ from leadglass.assurance.simulation.judging import Judgement, judge
 from leadglass.assurance.simulation.lines import Learned
 from leadglass.assurance.simulation.simulation import Line
 from leadglass.assurance.trails.fact import Fact, Kind, Reach, Touched
+from leadglass.errors import BadData
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -138,6 +139,22 @@ def test_quiet_attacks_are_counted_apart() -> None:
     assert (judged.quiet, judged.quiet_found) == (2, 1)
     assert (judged.scripts, judged.found, judged.false) == (0, 0, 0)
     assert judged.missed == {}
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [look(1)],
+        [look(0), look(2)],
+        [look(0), look(0)],
+        [look(0), label(0, ("R-01",), (1,))],
+        [look(0), label(0, ("R-01",), (-1,))],
+        [label(0, ("R-01",), (0,)), look(0)],
+    ],
+)
+def test_a_file_with_holes_is_not_judged(lines: list[Line]) -> None:
+    with pytest.raises(BadData):
+        judge(lines, Learned(), Rules({}))
 
 
 def test_nothing_is_judged_by_nothing() -> None:

@@ -18,7 +18,7 @@ from leadglass.assurance.simulation.scale import Scale
 from leadglass.assurance.simulation.simulation import Line, Simulation, plan
 from leadglass.assurance.trails.fact import Fact, Kind, Reach
 
-SCALE = Scale(seed=11, beds=40, days=20)
+SCALE = Scale(seed=11, beds=30, days=18)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_the_same_seed_gives_the_same(every: list[Line]) -> None:
 
 
 def test_another_seed_gives_others(facts: list[Fact]) -> None:
-    other = Simulation(Scale(seed=12, beds=40, days=1)).lines()
+    other = Simulation(Scale(seed=12, beds=30, days=1)).lines()
     assert {each.who for each in other if isinstance(each, Fact)} != {
         each.who for each in facts
     }

@@ -22,7 +22,7 @@ FALSE_PER_1000_MAX = 1.0
 
 @pytest.fixture(scope="module")
 def judgements() -> tuple[Judgement, ...]:
-    scales = (Scale(seed=seed, beds=60, days=28) for seed in SEEDS)
+    scales = (Scale(seed=seed, beds=40, days=24) for seed in SEEDS)
     return tuple(trial(Simulation(each).lines()) for each in scales)
 
 
