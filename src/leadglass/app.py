@@ -85,6 +85,7 @@ from leadglass.assurance.review.desk import ReviewDesk
 from leadglass.assurance.review.look import Settings as ReviewSettings
 from leadglass.assurance.review.working import Reviewing
 from leadglass.assurance.trails.following import FactsFollower
+from leadglass.assurance.trails.importing import Trails
 from leadglass.assurance.trails.store import Facts
 from leadglass.assurance.trails.taking import Taker, Taking
 from leadglass.audit.builders import Events, Service
@@ -125,6 +126,7 @@ from leadglass.servers.api.lists import ListRoutes
 from leadglass.servers.api.logins import Begin, LoginRoutes
 from leadglass.servers.api.openapi import described
 from leadglass.servers.api.retention import RetentionRoutes
+from leadglass.servers.api.review import AlertRoutes
 from leadglass.servers.dicomweb.deleting import Delete
 from leadglass.servers.dicomweb.qido import Search
 from leadglass.servers.dicomweb.storing import Store
@@ -159,6 +161,7 @@ from leadglass.servers.web.files import Files
 from leadglass.servers.web.keeping import KeepingRoutes
 from leadglass.servers.web.pages import Pages
 from leadglass.servers.web.people import PeopleRoutes
+from leadglass.servers.web.review import AlertPages
 from leadglass.servers.web.reviews import ReviewRoutes
 from leadglass.servers.web.rules import RuleRoutes
 from leadglass.servers.web.start import StartRoutes
@@ -461,6 +464,7 @@ class Node:
             Path(config.review.feeds_folder) if config.review.feeds_folder else None,
         )
         self.facts = Facts(self.database)
+        self.trails = Trails(parts, self.facts)
         self.retention = Retention(
             parts,
             Policy(config.retention.years, config.retention.unsafe_years),
@@ -931,6 +935,7 @@ def web_routes(
         *Delete(node.erase, visits).routes(),
         *EmergencyRoutes(node.emergencies, Explain(node.find)).routes(),
         *RetentionRoutes(node.retention, node.orders).routes(),
+        *AlertRoutes(node.review).routes(),
         *ListRoutes(node.listing).routes(),
         *AccountRoutes(node.accounts, visits).routes(),
         *LoginRoutes(
@@ -961,6 +966,7 @@ def web_routes(
         *SystemRoutes(web, node.condition, node.verifications).routes(),
         *AccessRoutes(web, node.histories).routes(),
         *KeepingRoutes(web, node.retention, node.orders).routes(),
+        *AlertPages(web, node.review).routes(),
         *ReviewRoutes(web, node.emergencies, node.histories).routes(),
         *StudyRoutes(web, node.find, download, rights_of).routes(),
         *pages.routes(

@@ -11,6 +11,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
 
 from leadglass.assurance.trails.fact import (
+    OWN,
     TEXT_CHARACTERS_MAX,
     Ending,
     Fact,
@@ -58,6 +59,7 @@ class TrailInfo:
         unparsed: Lines or messages that could not be read; for our own how many facts
             were taken out of any trail.
         samples: The first of these lines, as text of a stranger.
+        is_whole: Whether its import came to its end.
     """
 
     id: int
@@ -68,6 +70,12 @@ class TrailInfo:
     facts: int
     unparsed: int
     samples: tuple[str, ...]
+    is_whole: bool
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is this node's."""
+        return self.id == OWN
 
 
 def trails(connection: Connection) -> tuple[TrailInfo, ...]:
@@ -83,6 +91,7 @@ def trails(connection: Connection) -> tuple[TrailInfo, ...]:
             facts=row.size,
             unparsed=row.unparsed,
             samples=tuple(json.loads(row.samples)),
+            is_whole=row.is_whole,
         )
         for row in rows
     )

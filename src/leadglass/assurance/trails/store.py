@@ -291,6 +291,7 @@ def _own_row(connection: Connection) -> Row[*tuple[Any, ...]]:
         "imported_us": to_us(datetime.now(UTC)),
         **dict.fromkeys(("size", "unparsed"), 0),
         "samples": "[]",
+        "is_whole": True,
     }
     connection.execute(insert(trail), values)
     return connection.execute(_OWN_ROW).one()

@@ -6,6 +6,7 @@ index answers for each kind of name. What is counted for rules is kept elsewhere
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Index,
     Integer,
@@ -37,6 +38,8 @@ trail = Table(
     # For this node's: how many facts were taken out of any trail.
     Column("unparsed", BigInteger, nullable=False),
     Column("samples", Text, nullable=False),
+    # False: its import was cut off, and goes on when it is run again.
+    Column("is_whole", Boolean, nullable=False),
 )
 
 # Each text once: people, devices, titles, addresses, fingerprints, patients.

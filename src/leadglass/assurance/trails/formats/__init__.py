@@ -1,1 +1,31 @@
 """Readers of what other programs write, one file each; pure, in constant memory."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from leadglass.assurance.trails.formats import atna, fhir, table
+from leadglass.assurance.trails.formats.source import Read
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One format.
+
+    Attributes:
+        text: What it is, in a line.
+        read: Its reader.
+    """
+
+    text: str
+    read: Read
+
+
+FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
+    {
+        "atna": Format("DICOM audit messages, as XML or as lines of syslog", atna.read),
+        "fhir": Format("FHIR R4 AuditEvent, as NDJSON or Bundles", fhir.read),
+        "csv": Format("a table; --mapping says which column is what", table.read),
+    }
+)

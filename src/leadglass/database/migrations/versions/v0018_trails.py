@@ -28,6 +28,7 @@ def upgrade() -> None:
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("unparsed", sa.BigInteger(), nullable=False),
         sa.Column("samples", sa.Text(), nullable=False),
+        sa.Column("is_whole", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_trail")),
     )
     op.create_table(
