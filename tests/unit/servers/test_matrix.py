@@ -63,6 +63,7 @@ NAMES = {
     "within": "images",
     "number": "999999",
     "list": "nobody's",
+    "week": "2024-W01",
     "kind": "users",
     "assignee": "nobody",
     "user": "nobody",

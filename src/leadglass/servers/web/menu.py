@@ -31,6 +31,7 @@ MENU: Final[tuple[Entry, ...]] = (
     Entry("/system", "System", Right.ADMINISTER),
     Entry("/audit", "Audit", Right.AUDIT),
     Entry("/access", "Who saw a patient", Right.AUDIT),
+    Entry("/review", "Review", Right.AUDIT),
     Entry("/keeping", "Keep and erase", Right.AUDIT),
     Entry("/reviews", "Broken glass", Right.REVIEW),
 )
