@@ -224,8 +224,13 @@ class Talk:
             told,
             door=Door.ACCEPTED,
             taken=frozenset(each.abstract_syntax for each in contexts),
-            implementation=str(user.implementation_class or ""),
-            version=clean(user.implementation_version, 16),
+            # There are servers that send back what they were sent.
+            implementation=""
+            if user.implementation_class == IMPLEMENTATION_CLASS
+            else str(user.implementation_class or ""),
+            version=""
+            if user.implementation_version == IMPLEMENTATION_VERSION
+            else clean(user.implementation_version, 16),
             identity_answered=user.identity_response is not None,
         )
 

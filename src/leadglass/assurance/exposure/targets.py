@@ -137,15 +137,27 @@ def parse(texts: Iterable[str], lookup: Lookup = resolve) -> list[Target]:
         BadData: One of them is nothing of that, or they are too many.
         Unavailable: A name has no address.
     """
-    found: dict[tuple[Address, tuple[int, ...]], Target] = {}
+    found: dict[Address, Target] = {}
     for text in _written(texts):
         for each in _one(text, lookup):
-            found.setdefault((each.address, each.ports), each)
+            known = found.get(each.address)
+            found[each.address] = each if known is None else _united(known, each)
             if len(found) > HOSTS_MAX:
                 raise BadData(f"more than {HOSTS_MAX} hosts; scan them in parts")
     if not found:
         raise BadData("no target was named")
     return list(found.values())
+
+
+def _united(one: Target, other: Target) -> Target:
+    """Return one host that was named twice; no ports beat some: those of the scan."""
+    ports = one.ports + other.ports if one.ports and other.ports else ()
+    return Target(
+        one.address,
+        one.name or other.name,
+        tuple(dict.fromkeys(ports)),
+        one.is_named or other.is_named,
+    )
 
 
 def check_allowed(targets: Iterable[Target], given: Authorisation | None) -> None:

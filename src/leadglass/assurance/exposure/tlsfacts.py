@@ -123,6 +123,14 @@ class TLSFacts:
         return hello.is_spoken(self._line, self._port)
 
     @cached_property
+    def modern(self) -> hello.Hello | None:
+        """What TLS 1.2 would be agreed of the profile's, also without a certificate.
+
+        A whole handshake fails where a client certificate is demanded.
+        """
+        return self._greet(hello.TLS1_2, hello.GOOD)
+
+    @cached_property
     def old(self) -> tuple[hello.Hello, ...]:
         """Versions before 1.2 that are still taken (RFC 8996)."""
         versions = (hello.TLS1_1, hello.TLS1_0, hello.SSL3)

@@ -14,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
 from leadglass.assurance.exposure.browsing import NO_ANSWER, Answer, Browser, basic
+from leadglass.assurance.exposure.dicomfacts import IDENTIFYING
 from leadglass.assurance.exposure.options import Options
 from leadglass.dicom.uids import new_uid
 
@@ -23,6 +24,8 @@ BASES: Final = (
     "/wado-rs", "/orthanc/dicom-web", "/pacs/dicom-web", "",
 )  # fmt: skip
 WADO_URI: Final = ("/wado", "/dcm4chee-arc/aets/DCM4CHEE/wado")
+# Where products ask for a password first.
+GUARDED: Final = ("/", "/system", "/dicom-web/studies?limit=1")
 # Documented pairs of products (WEB-08); each is tried once, and ten are enough.
 DEFAULTS: Final = (
     ("orthanc", "orthanc"), ("alice", "alicePassword"), ("demo", "demo"),
@@ -110,6 +113,21 @@ class WebFacts:
         )
 
     @cached_property
+    def attributes(self) -> tuple[str, ...]:
+        """Which identifying attributes of a listed study have a value (EXP-02)."""
+        if self.open_base is None:
+            return ()
+        listed = self.bases[self.open_base].json()
+        first = listed[0] if isinstance(listed, list) and listed else {}
+        return tuple(
+            name
+            for tag, name in IDENTIFYING.items()
+            if isinstance(first, dict)
+            and isinstance(first.get(f"{tag:08X}"), dict)
+            and first[f"{tag:08X}"].get("Value")
+        )
+
+    @cached_property
     def study(self) -> str:
         """One Study Instance UID, for WEB-03; never reported."""
         if self.open_base is None:
@@ -176,7 +194,8 @@ class WebFacts:
     @cached_property
     def guarded(self) -> str | None:
         """A path that asks for a password (RFC 7617)."""
-        for path, answer in self._known.items():
+        for path in (*GUARDED, *self._known):
+            answer = self.get(path)
             if answer.status == 401 and "basic" in _challenge(answer):
                 return path
         return None

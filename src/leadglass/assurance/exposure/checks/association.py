@@ -98,7 +98,7 @@ def _no_identity(service: Service) -> Iterator[Sighting]:
 
 def _toolkit(service: Service) -> Iterator[Sighting]:
     facts = service.dicom
-    if facts is not None and facts.door is not None:
+    if facts is not None and facts.door is not None and facts.door.implementation:
         told = f"{facts.door.version} ({facts.door.implementation})"
         yield Sighting(
             clean(told),

@@ -105,7 +105,7 @@ def _over_web(service: Service) -> Exposure:
         patients=counts.get("CountPatients"),
         studies=counts.get("CountStudies"),
         images=counts.get("CountInstances"),
-        attributes=("study UID",) if web.open_base is not None else (),
+        attributes=tuple(sorted(web.attributes)),
         is_associated=web.root.is_ok,
         is_answered=answered,
         shows_patients=web.open_base is not None or counts.get("CountPatients", 0) > 0,

@@ -19,7 +19,7 @@ def _open(service: Service) -> Iterator[Sighting]:
 
 
 def _global(service: Service) -> Iterator[Sighting]:
-    if service.host.reach is Reach.INTERNET:
+    if service.host.target.reach is Reach.INTERNET:
         yield Sighting("the address is routed globally")
 
 

@@ -24,7 +24,7 @@ GROUPS: Final = (
     ("Product", PRODUCT),
     ("Exposed data", EXPOSED),
 )
-_LAST: Final = ("AE-05", "WEB-16")
+_LAST: Final = ("WEB-08", "WEB-09", "WEB-16", "AE-05")
 CHECKS: Final[tuple[Check, ...]] = tuple(
     sorted(
         (check for _, checks in GROUPS for check in checks),

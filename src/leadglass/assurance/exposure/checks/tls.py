@@ -17,9 +17,13 @@ _B12: Final = "PS3.15 §B.12"
 
 
 def _versions(service: Service) -> Iterator[Sighting]:
-    if service.tls is not None and service.tls.handshakes:
-        told = ", ".join(f"{e.version} {e.suite}" for e in service.tls.handshakes)
-        yield Sighting(clean(told))
+    if service.tls is None:
+        return
+    told = [f"{each.version} {each.suite}" for each in service.tls.handshakes]
+    if service.tls.modern is not None and not any("1.2" in each for each in told):
+        told.append(f"{service.tls.modern.text}, by its first answer")
+    if told:
+        yield Sighting(clean(", ".join(told)))
 
 
 def _old(service: Service) -> Iterator[Sighting]:
@@ -47,12 +51,12 @@ def _profile(service: Service) -> Iterator[Sighting]:
         against.append(facts.weak.text)
     if facts.secretless is not None:
         against.append(facts.secretless.text)
-    if not facts.handshakes:
+    if not facts.handshakes and facts.modern is None:
         against.append("neither TLS 1.2 nor TLS 1.3 of the profile")
     if against:
         yield Sighting(f"neither BCP 195 profile, because of {', '.join(against)}")
         return
-    only_13 = all(each.version == "TLSv1.3" for each in facts.handshakes)
+    only_13 = facts.modern is None
     yield Sighting(
         "only what the profile allows" + (", TLS 1.3 alone" if only_13 else ""),
         severity=Severity.INFO, title="TLS conforms to the BCP 195 profile (B.12)",
