@@ -860,6 +860,14 @@ _AUDIT: Final = (
         answer=("size", "time", "authority", "request"),
     ),
     Command(
+        name="audit copy",
+        help="copy checkpoints to the places of the settings, now",
+        details="To copies.folder and copies.s3_bucket; leadglass serve does so every "
+        "copies.interval_s. A file that is there is compared and never written again.",
+        handler="copies:run",
+        answer=("places",),
+    ),
+    Command(
         name="audit timestamps",
         help="list the time stamps that are kept, each verified again",
         handler="timestamps:show",
@@ -1298,7 +1306,11 @@ _SIMULATION: Final = (
         details="Needs no node. Precision and recall rule by rule, alerts for each "
         "1,000 accesses, and the share of ordinary looks that a relation explains.",
         handler="simulate:judge",
-        arguments=(_operand("file", "a file of `simulate hospital`, as jsonl"),),
+        arguments=(
+            _operand("file", "a file of `simulate hospital`, as jsonl"),
+            _many("--threshold", "RULE=N", "thresholds to try, as R-01=3"),
+            _many("--off", "RULE", "rules to leave out"),
+        ),
         answer=(
             *("facts", "accesses", "alerts", "alerts_per_1000", "false_per_1000"),
             *("scripts", "found", "recall", "missed", "quiet", "quiet_found"),

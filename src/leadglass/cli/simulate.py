@@ -3,9 +3,12 @@
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack
+from math import isfinite, nan
 from pathlib import Path
 from typing import Final, TextIO
 
+from leadglass.assurance.review.look import Settings
+from leadglass.assurance.review.rules.table import BY_ID
 from leadglass.assurance.simulation import lines
 from leadglass.assurance.simulation.dialects import DIALECTS
 from leadglass.assurance.simulation.draft import Label
@@ -91,6 +94,10 @@ def _new(path: Path) -> TextIO:
 def judge(session: Session) -> Answer:
     """Show a simulation to the rules, and tell how well they did."""
     path = Path(session.arguments.file)
+    settings = Settings(
+        thresholds=dict(map(_threshold, session.arguments.threshold)),
+        off=frozenset(map(_rule, session.arguments.off)),
+    )
     with ExitStack() as stack:
         stream = stack.enter_context(_known(path))
         update = stack.enter_context(progress("judging days"))
@@ -102,8 +109,35 @@ def judge(session: Session) -> Answer:
                     update(max(0, (line.time - scale.begins).days), scale.days)
                 yield line
 
-        judged = trial(shown())
+        judged = trial(shown(), settings)
     return Answer(data=judged.members(), text=(*_summary(judged), _of_rules(judged)))
+
+
+def _rule(text: str) -> str:
+    """Return the id of a rule.
+
+    Raises:
+        UsageError: There is none.
+    """
+    if text not in BY_ID:
+        raise UsageError("there is no such rule", "`audit review rules` lists them")
+    return text
+
+
+def _threshold(text: str) -> tuple[str, float]:
+    """Return a rule and its threshold.
+
+    Raises:
+        UsageError: It is no number, or there is no such rule.
+    """
+    rule, _, number = text.partition("=")
+    try:
+        threshold = float(number)
+    except ValueError:
+        threshold = nan
+    if not isfinite(threshold):
+        raise UsageError("a threshold is a number", "write it as R-01=3")
+    return _rule(rule), threshold
 
 
 def _summary(judged: Judgement) -> Iterator[str]:

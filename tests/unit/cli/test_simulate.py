@@ -109,3 +109,39 @@ def test_another_file_is_bad_data(
 
 def test_a_file_that_is_not_there_is_not_found(tmp_path: Path) -> None:
     assert main(["simulate", "judge", str(tmp_path / "none"), "--json"]) == 4
+
+
+def test_thresholds_can_be_tried(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "hospital"
+    assert simulate(path, "--seed", "5") == 0
+
+    def alerts(*words: str) -> dict[str, int]:
+        capsys.readouterr()
+        assert main(["simulate", "judge", str(path), *words, "--json"]) == 0
+        judged = json.loads(capsys.readouterr().out)
+        return {each["rule"]: each["alerts"] for each in judged["rules"]}
+
+    plain = alerts()
+    other = alerts("--threshold", "R-01=2", "R-16=1000", "--off", "R-14", "R-24")
+    assert other["R-01"] > plain["R-01"]
+    assert plain["R-14"] > 0
+    assert (other["R-14"], other["R-24"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--threshold", "R-01"),
+        ("--threshold", "R-01=many"),
+        ("--threshold", "R-01=nan"),
+        ("--threshold", "R-99=1"),
+        ("--off", "R-99"),
+    ],
+)
+def test_a_threshold_that_is_none_is_told(
+    tmp_path: Path, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["simulate", "judge", str(tmp_path / "f"), *words, "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["kind"] == "usage"
