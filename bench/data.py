@@ -67,6 +67,7 @@ class Sizes:
     studies_listed: int = 100_000
     slices_viewed: int = 500
     records_verified: int = 1_000_000
+    records_of_controls: int = 100_000
     review_beds: int = 300
     review_days: int = 35
     repeats: int = 3
@@ -86,6 +87,7 @@ QUICK = Sizes(
     large_frames=100,
     studies_listed=2_000,
     records_verified=20_000,
+    records_of_controls=10_000,
     review_beds=120,
     review_days=28,
 )

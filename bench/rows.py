@@ -395,5 +395,6 @@ ROWS: Mapping[str, Callable[[Bench], list[Result]]] = {
     "app-studies": approws.studies,
     "app-viewer": approws.viewer,
     "audit": auditrows.audit,
+    "comply": auditrows.controls,
     "review": reviewrows.review,
 }
