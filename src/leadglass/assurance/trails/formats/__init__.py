@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from leadglass.assurance.trails.formats import atna, fhir, table
+from leadglass.assurance.trails.formats import atna, dcmtk, fhir, orthanc, table
 from leadglass.assurance.trails.formats.source import Read
 
 
@@ -26,6 +26,8 @@ FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
     {
         "atna": Format("DICOM audit messages, as XML or as lines of syslog", atna.read),
         "fhir": Format("FHIR R4 AuditEvent, as NDJSON or Bundles", fhir.read),
+        "orthanc": Format("Orthanc's log, of any verbosity", orthanc.read),
+        "dcmtk": Format("what dcmqrscp and storescp write with -v or -d", dcmtk.read),
         "csv": Format("a table; --mapping says which column is what", table.read),
     }
 )
