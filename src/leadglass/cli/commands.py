@@ -1296,6 +1296,11 @@ _SIMULATION: Final = (
                 choices=("jsonl", "atna", "fhir", "csv"),
                 default="jsonl",
             ),
+            _option(
+                "--feeds",
+                "FOLDER",
+                "make this folder, with what is known as feeds of `audit review`",
+            ),
             _option("--out", "FILE", "where to write it; a new file", required=True),
         ),
         answer=("seed", "beds", "days", "facts", "attacks", "lines", "as", "out"),
@@ -1319,7 +1324,73 @@ _SIMULATION: Final = (
     ),
 )
 
+_SCAN: Final = (
+    Command(
+        name="scan",
+        help="look at DICOM systems from outside, as a stranger would",
+        details="Only what you own or are asked to test. A target that is reachable "
+        "from the Internet needs --authorisation. No data of patients are kept. Exit "
+        "code 2 if a finding is medium or worse.",
+        handler="scan:run",
+        arguments=(
+            Argument(
+                ("targets",),
+                "HOST, HOST:PORT, NETWORK as 10.4.0.0/24, or @FILE with one a line",
+                MappingProxyType({"metavar": "TARGET", "nargs": "+"}),
+            ),
+            _many("--port", "PORT", "look here too; may be several", type=int),
+            _many("--called", "TITLE", "AE title of the targets; may be several"),
+            _many("--peer", "TITLE", "AE title that targets know (AE-06)"),
+            _option("--authorisation", "FILE", "what the owner allows (TOML)"),
+            _option("--previous", "FILE", "result of the last scan (JSON), to compare"),
+            _many("--out", "FILE", "write a report: .json, .sarif, .html or .pdf"),
+            _option(
+                "--judge-as",
+                "REACH",
+                "judge as if reachable from: internet, private, own",
+                choices=("internet", "private", "own"),
+            ),
+            _option(
+                "--rate",
+                "NUMBER",
+                "connections per second and host (2; on loopback as fast as it goes)",
+                type=float,
+            ),
+            _option("--timeout", "SECONDS", "for each answer (2)", type=float),
+            _option(
+                "--idle",
+                "SECONDS",
+                "wait so long for idle connections (AE-11)",
+                type=float,
+            ),
+            _option("--ca", "FILE", "whom certificates must chain to (PEM)"),
+            _option("--client-cert", "FILE", "certificate of another device (TLS-11)"),
+            _option("--client-key", "FILE", "its key"),
+            _flag("--expect-identity", "the policy demands user identities (AE-08)"),
+            _flag("--consent-download", "fetch one image, and drop it (DM-08, WEB-03)"),
+            _flag(
+                "--consent-write",
+                "store one invented instance (DM-09); needs an authorisation for it",
+            ),
+        ),
+        answer=(
+            "targets",
+            "findings",
+            "started",
+            "finished",
+            "hosts",
+            "answering",
+            "connections",
+            "exposed",
+            "authorisation_sha256",
+            "left_out",
+            "difference",
+        ),
+    ),
+)
+
 COMMANDS: Final = (
+    *_SCAN,
     *(
         *_NODE,
         *_DEVICES,
