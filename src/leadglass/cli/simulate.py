@@ -1,8 +1,13 @@
 """``leadglass simulate``: an invented hospital, and the review judged by it."""
 
 import secrets
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    contextmanager,
+    nullcontext,
+)
 from math import isfinite, nan
 from pathlib import Path
 from typing import Final, TextIO
@@ -12,6 +17,8 @@ from leadglass.assurance.review.rules.table import BY_ID
 from leadglass.assurance.simulation import lines
 from leadglass.assurance.simulation.dialects import DIALECTS
 from leadglass.assurance.simulation.draft import Label
+from leadglass.assurance.simulation.feeds import feeds
+from leadglass.assurance.simulation.hospital import Known
 from leadglass.assurance.simulation.judging import Judgement, trial
 from leadglass.assurance.simulation.scale import Scale
 from leadglass.assurance.simulation.simulation import Line, Simulation
@@ -41,10 +48,16 @@ def hospital(session: Session) -> Answer:
         stream = stack.enter_context(_new(Path(asked.out)))
         update = stack.enter_context(progress("simulating days"))
 
+        feed = stack.enter_context(_feeds(asked.feeds))
+
         def counted_lines() -> Iterator[Line]:
             for line in simulation.lines():
-                counts["facts"] += isinstance(line, Fact)
-                counts["attacks"] += isinstance(line, Label)
+                if isinstance(line, Fact):
+                    counts["facts"] += 1
+                elif isinstance(line, Label):
+                    counts["attacks"] += 1
+                else:
+                    feed(line)
                 yield line
 
         for _ in _written(counted_lines(), scale, stream, asked.dialect):
@@ -74,6 +87,20 @@ def _written(
     for text in DIALECTS[dialect](facts):
         stream.write(text + "\n")
         yield text
+
+
+def _feeds(folder: str | None) -> AbstractContextManager[Callable[[Known], None]]:
+    """Return what writes feeds; nothing if no folder is named."""
+    return nullcontext(lambda _known: None) if folder is None else _made(Path(folder))
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[Callable[[Known], None]]:
+    try:
+        with feeds(folder) as write:
+            yield write
+    except FileExistsError as error:
+        raise UsageError("the folder is there already", "name another") from error
 
 
 def _new(path: Path) -> TextIO:

@@ -60,6 +60,15 @@ def test_a_trail_alone_has_no_truth_in_it(
     assert "snooping" not in text
 
 
+def test_feeds_are_written_beside(tmp_path: Path) -> None:
+    words = ("--days", "1", "--feeds", str(tmp_path / "feeds"))
+    assert simulate(tmp_path / "a", *words) == 0
+    assert {each.name for each in (tmp_path / "feeds").iterdir()} == {
+        *("staff.csv", "patients.csv", "shifts.csv", "stays.csv"),
+    }
+    assert simulate(tmp_path / "b", *words) == 2
+
+
 def test_nothing_is_overwritten(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
