@@ -21,7 +21,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -43,6 +43,7 @@ from leadglass.archive.caller import Caller, Gate
 from leadglass.archive.callers import Certified
 from leadglass.archive.condition import Condition
 from leadglass.archive.contacts import Contacts, Neighbourhood
+from leadglass.archive.copying import Copier, Place
 from leadglass.archive.directories import DirectoryLogins
 from leadglass.archive.doors import Doorkeeper, Knocks
 from leadglass.archive.downloading import Download
@@ -81,6 +82,14 @@ from leadglass.archive.verifying import Verifications
 from leadglass.archive.viewing import Viewings
 from leadglass.archive.visit import Visits
 from leadglass.archive.vouching import Vouching
+from leadglass.assurance.compliance.office import Office
+from leadglass.assurance.review.delivery import (
+    Channel,
+    News,
+    Outbox,
+    body_of,
+    mail_of,
+)
 from leadglass.assurance.review.desk import ReviewDesk
 from leadglass.assurance.review.look import Settings as ReviewSettings
 from leadglass.assurance.review.working import Reviewing
@@ -90,6 +99,7 @@ from leadglass.assurance.trails.store import Facts
 from leadglass.assurance.trails.taking import Taker, Taking
 from leadglass.audit.builders import Events, Service
 from leadglass.audit.builders import Node as NodeName
+from leadglass.audit.copies import CopyFolder
 from leadglass.audit.fhir import feed
 from leadglass.audit.log import AuditLog
 from leadglass.audit.syslog import Sender
@@ -150,11 +160,13 @@ from leadglass.servers.mail import MailServer, Postman
 from leadglass.servers.monitoring import MonitoringRoutes
 from leadglass.servers.pages import pages
 from leadglass.servers.pages.oidc import OidcRoutes
+from leadglass.servers.s3 import Bucket
 from leadglass.servers.syslog import Courier, Receiver
 from leadglass.servers.tls import Contexts, Credentials
 from leadglass.servers.viewer.assets import Viewer
 from leadglass.servers.web.access import AccessRoutes
 from leadglass.servers.web.audit import AuditRoutes
+from leadglass.servers.web.controls import ControlRoutes
 from leadglass.servers.web.devices import DeviceRoutes
 from leadglass.servers.web.doors import DoorRoutes
 from leadglass.servers.web.files import Files
@@ -168,6 +180,7 @@ from leadglass.servers.web.start import StartRoutes
 from leadglass.servers.web.studies import StudyRoutes
 from leadglass.servers.web.system import SystemRoutes
 from leadglass.servers.web.texts import Texts
+from leadglass.servers.webhook import Webhook
 from leadglass.vault.folder import FolderBlobs
 from leadglass.vault.keys import (
     KeyFile,
@@ -462,6 +475,7 @@ class Node:
                 reviewers=frozenset(config.review.reviewers),
             ),
             Path(config.review.feeds_folder) if config.review.feeds_folder else None,
+            frozenset(channels_of(config)),
         )
         self.facts = Facts(self.database)
         self.trails = Trails(parts, self.facts)
@@ -725,6 +739,9 @@ def _serve(
         stack.callback(taking.stop)
         reviewing = Reviewing(node.review, node.config.review.interval_s)
         stack.callback(reviewing.stop)
+        tellers = tuple(_tellers(node))
+        for teller in tellers:
+            stack.callback(teller.stop)
         # Undone in reverse: HTTPS ends, then DIMSE, then what tells of both.
         stack.callback(node.viewings.close)
         stack.callback(node.preparer.close)
@@ -754,6 +771,8 @@ def _serve(
             courier.start()
         taking.start()
         reviewing.start()
+        for teller in tellers:
+            teller.start()
         # What is here now stays: the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -786,6 +805,44 @@ def mail_server_of(config: Config) -> MailServer | None:
         user=settings.user,
         password_file=config.mail_password_file,
     )
+
+
+def channels_of(config: Config) -> Iterator[Channel]:
+    """Yield by which ways people are told of alerts."""
+    if config.mail_server is not None:
+        yield Channel.MAIL
+    if config.review.webhook_url:
+        yield Channel.WEBHOOK
+
+
+def _tellers(node: Node) -> Iterator[Postman]:
+    """Yield what tells people of alerts, one for each way."""
+    config = node.config
+    outbox = Outbox(node.database)
+    interval_s, name = config.notices.look_interval_s, config.relying_party or _NAMELESS
+    if (post := mail_server_of(config)) is not None:
+        settings = config.notices
+        head = Letterhead(
+            node=name, sender=settings.sender, recipients=settings.recipients
+        )
+
+        def mail(news: tuple[News, ...]) -> None:
+            post(mail_of(head, news, datetime.now(UTC)))
+
+        yield Postman(lambda: outbox.send_due(Channel.MAIL, mail), interval_s)
+    if config.review.webhook_url:
+        ca_file = config.review.webhook_ca_file
+        hook = Webhook(
+            url=config.review.webhook_url,
+            secret_file=Path(config.review.webhook_secret_file),
+            ca_file=Path(ca_file) if ca_file else None,
+        )
+        yield Postman(
+            lambda: outbox.send_due(
+                Channel.WEBHOOK, lambda news: hook(body_of(name, news))
+            ),
+            interval_s,
+        )
 
 
 def _postman(node: Node) -> Postman | None:
@@ -856,7 +913,31 @@ def _couriers(node: Node) -> list[Courier]:
         Forwarder(node.forwarding, name, each.connect, frame, fed_s)
         for name, each in fed.items()
     ]
-    return [Courier(each) for each in forwarders]
+    couriers = [Courier(each) for each in forwarders]
+    return couriers + [Courier(each) for each in copiers_of(node)]
+
+
+def copiers_of(node: Node) -> list[Copier]:
+    """Return what copies checkpoints to where this node cannot take them back."""
+    settings, secret = node.config.copies, node.config.copies_secret_file
+    places: list[Place] = []
+    if settings.folder:
+        places.append(CopyFolder(Path(settings.folder)))
+    if settings.s3_bucket and secret is not None:
+        ca_file = settings.s3_ca_file
+        places.append(
+            Bucket(
+                address=settings.s3_bucket,
+                region=settings.s3_region,
+                access_key=settings.s3_access_key,
+                secret=SecretFile(secret, "copies.s3_secret_file").read,
+                retention=timedelta(days=settings.s3_retention_days),
+                ca_file=Path(ca_file) if ca_file else None,
+            )
+        )
+    return [
+        Copier(node.parts, node.operator, each, settings.interval_s) for each in places
+    ]
 
 
 def _listen_https(
@@ -964,6 +1045,7 @@ def web_routes(
         *AuditEventRoutes(node.trail, node.audit.origin, __version__).routes(),
         *MonitoringRoutes(node.condition).routes(),
         *SystemRoutes(web, node.condition, node.verifications).routes(),
+        *ControlRoutes(web, Office(node.parts)).routes(),
         *AccessRoutes(web, node.histories).routes(),
         *KeepingRoutes(web, node.retention, node.orders).routes(),
         *AlertPages(web, node.review).routes(),

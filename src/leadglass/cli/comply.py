@@ -19,10 +19,9 @@ from leadglass.assurance.compliance import (
 )
 from leadglass.assurance.compliance.controls import Profile, catalogue
 from leadglass.assurance.compliance.judging import judge, observe
-from leadglass.assurance.compliance.office import Kept, Office, agreed, attested, ran
+from leadglass.assurance.compliance.office import Kept, Office, agreed, attested
 from leadglass.assurance.compliance.probe import Verdict
-from leadglass.assurance.compliance.schedule import duties
-from leadglass.assurance.compliance.state import Human, NodeState, Past
+from leadglass.assurance.compliance.state import Human, NodeState
 from leadglass.audit.retention import Policy
 from leadglass.cli.answers import Answer, Table
 from leadglass.cli.failures import UsageError
@@ -111,9 +110,7 @@ def due(session: Session) -> Answer:
     """Tell what is to be done again, and when."""
     now = gathering.moment()
     with Node.open(session.config) as node:
-        office = Office(node.parts)
-        vouched = office.attestations(node.operator)
-        found = duties(_past(node, session.home), vouched)
+        found = Office(node.parts).duties(node.operator)
     rows = tuple(
         (
             f"{each.due:%Y-%m-%d}" if each.due else "now",
@@ -287,18 +284,8 @@ def state_of(node: Node, home: Path) -> NodeState:
             config.retention.years, config.retention.unsafe_years
         ).days,
         components=software.components(),
-        past=_past(node, home),
+        past=Office(node.parts).past(),
     )
-
-
-def _past(node: Node, home: Path) -> Past:
-    looker = gathering.Looker(node.parts, home, node.verify)
-    with node.database.read() as connection:
-        return Past(
-            runs=ran(connection),
-            verified=looker.verified(),
-            baseline=agreed(connection),
-        )
 
 
 _DOORS: Final = ("dimse", "https", "unsafe_plaintext")

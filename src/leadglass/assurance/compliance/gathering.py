@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from sqlalchemy import select
 
-from leadglass.archive.jobs import Jobs, Work
 from leadglass.archive.parts import Parts
 from leadglass.archive.verify import Verify
 from leadglass.assurance.compliance.experiments.images import has_magic, search
@@ -134,18 +133,6 @@ class Looker:
             rows = list(connection.execute(query).scalars())
         found = {text for row in rows for text in _texts(json.loads(row))}
         return [each.encode() for each in sorted(found) if len(each) >= _NAME_BYTES_MIN]
-
-    def verified(self) -> tuple[datetime, int] | None:
-        """Return when all images were last verified, and how many were damaged."""
-        found = [
-            each
-            for each in Jobs(self.parts).lately(100)
-            if each.kind is Work.VERIFY and each.ended_at is not None and not each.why
-        ]
-        if not found:
-            return None
-        newest = max(found, key=lambda each: each.began_at)
-        return newest.began_at, newest.faults
 
 
 def _texts(attributes: Mapping[str, Any]) -> Iterator[str]:

@@ -7,7 +7,7 @@ a temporary one of the process.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,10 +17,13 @@ from sqlalchemy import Connection, desc, insert, select
 
 from leadglass.access.rights import Right
 from leadglass.archive.caller import Caller
+from leadglass.archive.jobs import Job, Jobs, Work
 from leadglass.archive.parts import Parts
 from leadglass.assurance.compliance import tables
 from leadglass.assurance.compliance.controls import Kind, catalogue
 from leadglass.assurance.compliance.judging import Attestation
+from leadglass.assurance.compliance.schedule import Duty, duties
+from leadglass.assurance.compliance.state import Past
 from leadglass.audit.builders import Result as Ended
 from leadglass.database.engine import Transaction
 from leadglass.errors import BadData, Misconfigured, NotFound, Unavailable
@@ -31,6 +34,7 @@ DOCUMENT_BYTES_MAX: Final = 256 * 1024 * 1024
 TEXT_CHARACTERS_MAX: Final = 200
 # Runs that a list shows; they are monthly, and kept for ever.
 LISTED_MAX: Final = 500
+_JOBS_LOOKED_AT: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +206,24 @@ class Office:
         with self.parts.database.read() as connection:
             return attested(connection)
 
+    def past(self) -> Past:
+        """Return what was done before, as far as it is kept here."""
+        with self.parts.database.read() as connection:
+            return Past(
+                runs=ran(connection),
+                verified=_verified(Jobs(self.parts).lately(_JOBS_LOOKED_AT)),
+                baseline=agreed(connection),
+            )
+
+    def duties(self, caller: Caller) -> list[Duty]:
+        """Return what is to be done again, what is due first in front.
+
+        Raises:
+            Refused: ``caller`` may not.
+        """
+        vouched = self.attestations(caller)
+        return duties(self.past(), vouched)
+
     def agree(self, caller: Caller, fingerprint: str, reason: str) -> None:
         """Take settings and rules as they are as what was agreed on.
 
@@ -229,6 +251,17 @@ class Office:
             )
 
         self.parts.database.write(work)
+
+
+def _verified(jobs: Iterable[Job]) -> tuple[datetime, int] | None:
+    """Return when all images were last verified, and how many were damaged."""
+    found = [
+        each
+        for each in jobs
+        if each.kind is Work.VERIFY and each.ended_at is not None and not each.why
+    ]
+    newest = max(found, key=lambda each: each.began_at, default=None)
+    return None if newest is None else (newest.began_at, newest.faults)
 
 
 def attested(connection: Connection) -> dict[str, Attestation]:

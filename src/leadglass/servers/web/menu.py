@@ -33,6 +33,7 @@ MENU: Final[tuple[Entry, ...]] = (
     Entry("/access", "Who saw a patient", Right.AUDIT),
     Entry("/review", "Review", Right.AUDIT),
     Entry("/keeping", "Keep and erase", Right.AUDIT),
+    Entry("/controls", "Controls", Right.AUDIT),
     Entry("/reviews", "Broken glass", Right.REVIEW),
 )
 
