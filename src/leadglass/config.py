@@ -192,6 +192,12 @@ def _receivers(texts: Sequence[str]) -> str | None:
     return None if len(texts) <= 8 else "name at most 8 receivers"
 
 
+def _region(text: str) -> str | None:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{0,128}", text):
+        return "write letters, digits and .-_ only"
+    return None
+
+
 def _feed_receivers(texts: Sequence[str]) -> str | None:
     for text in texts:
         if not text.startswith("https://") or _issuer_or_none(text):
@@ -288,6 +294,12 @@ def _algorithms(texts: Sequence[str]) -> str | None:
     known = ("RS256", "PS256", "ES256", "EdDSA", "Ed25519")
     if not texts or set(texts) - set(known):
         return f"use some of {', '.join(known)}: signatures by the provider's own key"
+    return None
+
+
+def _https_url_or_none(text: str) -> str | None:
+    if text and not re.fullmatch(r"https://[!-~]{1,500}", text):
+        return "write an https URL"
     return None
 
 
@@ -923,6 +935,24 @@ class Review:
         ("privacy", "auditor"),
         "Roles whose work it is to read the audit record.",
     )
+    webhook_url: str = _setting(
+        "",
+        "Where news of alerts is sent by HTTPS, without patients, names or addresses. "
+        "Empty: nowhere. Mail goes to notices.recipients.",
+        check=_https_url_or_none,
+    )
+    webhook_secret_file: str = _setting(
+        "",
+        "The file with the secret that signs what is sent there, of 16 bytes at least, "
+        "readable by its owner alone.",
+        check=_absolute_path,
+    )
+    webhook_ca_file: str = _setting(
+        "",
+        "The certificates (PEM) that the webhook's is verified against. Empty: those "
+        "that this system trusts.",
+        check=_absolute_path,
+    )
     off: tuple[str, ...] = _setting(
         (), 'Rules that are not used, as "R-08".', check=_rules_of_review
     )
@@ -1021,6 +1051,55 @@ class Feed:
         "broke are sent again.",
         low=1,
         high=3600,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Copies:
+    """Copies of checkpoints where this node cannot take them back; without patients."""
+
+    folder: str = _setting(
+        "",
+        "A folder on another host's mount, or on write-once media. Files in it are "
+        "made once and never written again. Empty: none.",
+        check=_absolute_path,
+    )
+    interval_s: float = _setting(
+        900.0,
+        "How often. What somebody with the signing key could take back unseen is what "
+        "was recorded since.",
+        low=10,
+        high=DAY_S,
+    )
+    s3_bucket: str = _setting(
+        "",
+        "A bucket of S3 with Object Lock, as "
+        '"https://s3.example/bucket"; plain http is for this machine alone. Empty: '
+        "none.",
+        check=_issuer_or_none,
+    )
+    s3_region: str = _setting(
+        "us-east-1", "What its provider calls the region.", check=_region
+    )
+    s3_access_key: str = _setting("", "What the provider knows us by.", check=_region)
+    s3_secret_file: str = _setting(
+        "",
+        "The file with the secret of that key, readable by its owner alone and outside "
+        "the data folder.",
+        check=_absolute_path,
+    )
+    s3_ca_file: str = _setting(
+        "",
+        "The certificates (PEM) that the bucket's server is verified against. Empty: "
+        "those that this system trusts.",
+        check=_absolute_path,
+    )
+    s3_retention_days: int = _setting(
+        2192,
+        "How long nobody can delete a copy, the bucket's owner included. Six years "
+        "unless said.",
+        low=1,
+        high=36_525,
     )
 
 
@@ -1224,6 +1303,7 @@ SECTIONS: Mapping[str, type] = MappingProxyType(
         "review": Review,
         "syslog": Syslog,
         "feed": Feed,
+        "copies": Copies,
         "oidc": Oidc,
         "ldap": Ldap,
         "log": Log,
@@ -1401,6 +1481,7 @@ class Config:
     review: Review = field(default_factory=Review)
     syslog: Syslog = field(default_factory=Syslog)
     feed: Feed = field(default_factory=Feed)
+    copies: Copies = field(default_factory=Copies)
     oidc: Oidc = field(default_factory=Oidc)
     ldap: Ldap = field(default_factory=Ldap)
     log: Log = field(default_factory=Log)
@@ -1497,10 +1578,19 @@ class Config:
                     "along; move it out"
                 )
         yield from self._contradictions_of_notices()
+        yield from self._contradictions_of_review()
         yield from self._contradictions_of_syslog()
         yield from self._contradictions_of_feed()
+        yield from self._contradictions_of_copies()
         yield from self._contradictions_of_oidc()
         yield from self._contradictions_of_ldap()
+
+    def _contradictions_of_review(self) -> Iterator[str]:
+        """Yield what is wrong between settings of the review."""
+        if bool(self.review.webhook_url) != bool(self.review.webhook_secret_file):
+            yield (
+                "review.webhook_secret_file: URL and secret file go together; name both"
+            )
 
     def _contradictions_of_notices(self) -> Iterator[str]:
         """Yield what is wrong between settings of notices."""
@@ -1544,6 +1634,24 @@ class Config:
                     f"feed.{name}: inside the data folder, where every backup takes "
                     "it along; move it out"
                 )
+
+    def _contradictions_of_copies(self) -> Iterator[str]:
+        """Yield what is wrong between settings of copies."""
+        copies, secret = self.copies, self.copies_secret_file
+        if copies.folder and _is_inside(Path(copies.folder), self.home):
+            yield (
+                "copies.folder: inside the data folder, where whoever rolls that back "
+                "rolls the copies back; name one on another host"
+            )
+        if copies.s3_bucket and (secret is None or not copies.s3_access_key):
+            yield "copies.s3_access_key: a bucket needs it, and copies.s3_secret_file"
+        if copies.s3_bucket.endswith("/"):
+            yield "copies.s3_bucket: write it without a slash at its end"
+        if secret is not None and _is_inside(secret, self.home):
+            yield (
+                "copies.s3_secret_file: inside the data folder, where every backup "
+                "takes it along; move it out"
+            )
 
     def _contradictions_of_oidc(self) -> Iterator[str]:
         """Yield what is wrong between settings of single sign-on."""
@@ -1744,6 +1852,12 @@ class Config:
     def feed_token_file(self) -> Path | None:
         """Where the bearer token for receivers of FHIR is; None: there is none."""
         return Path(self.feed.token_file) if self.feed.token_file else None
+
+    @property
+    def copies_secret_file(self) -> Path | None:
+        """Where the secret of the bucket of copies is; None: there is none."""
+        path = self.copies.s3_secret_file
+        return Path(path) if path else None
 
     @property
     def oidc_secret_file(self) -> Path | None:

@@ -616,6 +616,30 @@ class AuditLog:
             raise NotFound("the audit log has no record yet")
         return note
 
+    def to_copy(self) -> tuple[int, Sequence[tuple[int, str, bytes]]]:
+        """Return how many records are signed, and what is worth keeping elsewhere.
+
+        That is the newest checkpoint, what witnesses cosigned and what authorities
+        stamped: each as records, kind and bytes.
+
+        Raises:
+            Unavailable: A file of checkpoints cannot be written or read.
+            Damaged: One was changed.
+        """
+        self.flush()
+        note = self._file.last()
+        size = 0 if note is None else checkpoint.parse(note).size
+        found = [(size, "note", note.encode())] if note and size else []
+        found += [
+            (_parsed(each).size, "cosigned", each.encode())
+            for each in self._cosigned.notes()
+        ]
+        found += [
+            (each.size, "timestamp", each.line().encode())
+            for each in self._timestamps.all()
+        ]
+        return size, found
+
     def take_timestamp(
         self, reply: bytes, authority: bytes, nonce: int | None = None
     ) -> Timestamp:
