@@ -454,7 +454,7 @@ PEOPLE_EXAMPLES: Mapping[tuple[type, str], tuple[str, Callable[[Any], Any]]] = (
             ),
             (ReviewEvents, "raised"): (
                 "the review of the record raised alerts: how many, and the worst",
-                lambda e: e.raised(_WHO, 1, "high"),
+                lambda e: e.raised(_WHO, (1,), ("R-01",), "high"),
             ),
             (ReviewEvents, "disposed"): (
                 "a person judged an alert: its number, its rule, what it was, and why",
@@ -462,7 +462,7 @@ PEOPLE_EXAMPLES: Mapping[tuple[type, str], tuple[str, Callable[[Any], Any]]] = (
             ),
             (ReviewEvents, "escalated"): (
                 "nobody judged alerts in time: how many",
-                lambda e: e.escalated(_WHO, 1),
+                lambda e: e.escalated(_WHO, (1,)),
             ),
             (ReviewEvents, "signed"): (
                 "a person answers for the review of a week",

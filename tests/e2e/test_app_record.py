@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, expect
 
 from leadglass.access.scopes import Scope
 from leadglass.archive.retention import Subject
+from leadglass.audit.builders import Actor
 from leadglass.identity.tokens.token import NewToken
 from leadglass.servers.http.authentication import SESSION_COOKIE
 from tests.e2e.test_https import HERE, file_of, instance
@@ -64,6 +65,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             "alice": session_of(opened, "alice", "radiologist", ELSEWHERE),
             "paul": session_of(opened, "paul", "privacy"),
         }
+        # Somebody reads the record whose work it is not: an alert.
+        eve = Actor("eve", channel="TLSv1.3", kind="operator")
+        opened.parts.record(opened.parts.events.audit_log_used(eve, "export", 1))
+        opened.review.run(opened.operator)
         new = NewToken(name="modality", role="service", networks=HERE)
         token, _ = opened.accounts.add_token(opened.operator, new)
     with serving(node), chromium() as browser:
@@ -237,7 +242,10 @@ def test_the_pages_of_the_record_are_for_everybody(
 ) -> None:
     size = {"width": WIDTHS[width], "height": 900}
     with site.seen("/audit", viewport=size, color_scheme=scheme) as seen:
-        pages = ("/audit", "/audit/0", "/access", "/keeping", "/reviews", "/reviews/1")
+        pages = (
+            *("/audit", "/audit/0", "/access", "/keeping", "/reviews", "/reviews/1"),
+            *("/review", "/review/1"),
+        )
         for path in pages:
             if path != "/audit":
                 seen.page.goto(site.base + path)

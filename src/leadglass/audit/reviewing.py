@@ -4,7 +4,7 @@ Each is a Security Alert, Use of Restricted Function (PS3.15 §A.5.3.12, 110132)
 names a patient: an alert is found by its number, and shown to who may read the record.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +21,8 @@ from leadglass.audit.codes import (
 from leadglass.audit.events import Event, Participant, ParticipantObject
 
 _ALERT: Final = "Alert Description"  # ParticipantObjectDetail type of §A.5.3.12
+# Numbers in one record; the page has all.
+_NUMBERS_MAX: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +31,16 @@ class ReviewEvents:
 
     node: Node
 
-    def raised(self, actor: Actor, alerts: int, worst: str) -> Event:
-        """A run of the review found something that was not known before."""
-        facts = {"alerts": str(alerts), "worst": worst}
+    def raised(
+        self, actor: Actor, alerts: Sequence[int], rules: Sequence[str], worst: str
+    ) -> Event:
+        """A run of the review found something: how many, which, the first of them."""
+        facts = {
+            "alerts": str(len(alerts)),
+            "numbers": _listed(alerts),
+            "rules": " ".join(rules),
+            "worst": worst,
+        }
         return self._event(actor, "review raised alerts", facts)
 
     def disposed(
@@ -46,9 +55,10 @@ class ReviewEvents:
         }
         return self._event(actor, "review alert judged", facts)
 
-    def escalated(self, actor: Actor, alerts: int) -> Event:
-        """Nobody judged alerts in time."""
-        return self._event(actor, "review alerts overdue", {"alerts": str(alerts)})
+    def escalated(self, actor: Actor, alerts: Sequence[int]) -> Event:
+        """Nobody judged alerts in time: how many, and the first of them."""
+        facts = {"alerts": str(len(alerts)), "numbers": _listed(alerts)}
+        return self._event(actor, "review alerts overdue", facts)
 
     def signed(self, actor: Actor, week: str, alerts: int, note: str) -> Event:
         """A person answers for the review of a week."""
@@ -89,3 +99,7 @@ class ReviewEvents:
             ),
             details={name: value for name, value in details.items() if value},
         )
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return " ".join(map(str, numbers[:_NUMBERS_MAX]))

@@ -25,6 +25,7 @@ from leadglass.assurance.review.alerts import (
     Signature,
     checked_reason,
 )
+from leadglass.assurance.review.delivery import Channel, What, put
 from leadglass.assurance.review.known import Known, blind, read_feeds
 from leadglass.assurance.review.look import Rule, Settings
 from leadglass.assurance.review.memory import Memory
@@ -89,12 +90,14 @@ class ReviewDesk:
         parts: The collaborators.
         settings: What the house decided.
         feeds: Folder of CSV files; None for none.
+        channels: By which ways people are told of alerts.
         clock: Gives the time, with its zone.
     """
 
     parts: Parts
     settings: Settings = field(default_factory=Settings)
     feeds: Path | None = None
+    channels: frozenset[Channel] = frozenset()
     clock: Callable[[], datetime] = _now
 
     @property
@@ -186,8 +189,10 @@ class ReviewDesk:
             new = alerts.raise_alerts(tx, changed, now)
             if new:
                 worst = worst_of(each.finding() for each in changed)
-                event = self._events.raised(actor, len(new), str(worst))
+                told = {each.rule for each in changed}
+                event = self._events.raised(actor, new, sorted(told), str(worst))
                 self.parts.audit.append(tx, event)
+                put(tx, self.channels, What.RAISED, new, now)
             return new
 
         new = self.parts.database.write(work)
@@ -210,8 +215,9 @@ class ReviewDesk:
         def work(tx: Transaction) -> tuple[int, ...]:
             found = alerts.escalate(tx, now)
             if found:
-                event = self._events.escalated(self._node, len(found))
+                event = self._events.escalated(self._node, found)
                 self.parts.audit.append(tx, event)
+                put(tx, self.channels, What.OVERDUE, found, now)
             return found
 
         found = self.parts.database.write(work)

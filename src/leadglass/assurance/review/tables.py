@@ -66,3 +66,18 @@ progress = Table(
     Column("next", BigInteger, nullable=False),
     Column("memory", Text, nullable=False),
 )
+
+# What is to be told of an alert, by which way; without a patient.
+delivery = Table(
+    "review_delivery",
+    metadata,
+    Column("alert", Integer, primary_key=True, autoincrement=False),
+    # "mail" or "webhook".
+    Column("channel", Text, primary_key=True),
+    # "raised" or "overdue".
+    Column("what", Text, primary_key=True),
+    Column("due_us", BigInteger, nullable=False),
+    Column("tries", BigInteger, nullable=False),
+    Column("sent_us", BigInteger),
+    Index("ix_review_delivery_channel", "channel", "sent_us", "due_us"),
+)

@@ -76,3 +76,20 @@ def upgrade() -> None:
         _text("memory"),
         sa.PrimaryKeyConstraint("trail", name=op.f("pk_review_progress")),
     )
+    op.create_table(
+        "review_delivery",
+        sa.Column("alert", sa.Integer(), nullable=False, autoincrement=False),
+        _text("channel"),
+        _text("what"),
+        _big("due_us"),
+        _big("tries"),
+        _big("sent_us", nullable=True),
+        sa.PrimaryKeyConstraint(
+            "alert", "channel", "what", name=op.f("pk_review_delivery")
+        ),
+    )
+    op.create_index(
+        "ix_review_delivery_channel",
+        "review_delivery",
+        ["channel", "sent_us", "due_us"],
+    )
