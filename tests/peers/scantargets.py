@@ -17,7 +17,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
-
 from tests.peers.programs import FOLDER, run, spawned
 from tests.peers.samples import instance, save
 
@@ -284,9 +283,8 @@ class Plain(OpenPacs):
 @contextmanager
 def web(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
     """Serve one of these."""
-    with ThreadingHTTPServer((LOOPBACK, 0), handler) as server:
-        with _threaded(server):
-            yield int(server.server_address[1])
+    with ThreadingHTTPServer((LOOPBACK, 0), handler) as server, _threaded(server):
+        yield int(server.server_address[1])
 
 
 class _Banner(socketserver.BaseRequestHandler):
@@ -336,9 +334,8 @@ class _Server(socketserver.ThreadingTCPServer):
 def raw(kind: str) -> Iterator[int]:
     """Serve something that is no PACS: ``banner``, ``flood`` or ``drip``."""
     handlers = {"banner": _Banner, "flood": _Flood, "drip": _Drip}
-    with _Server((LOOPBACK, 0), handlers[kind]) as server:
-        with _threaded(server):
-            yield int(server.server_address[1])
+    with _Server((LOOPBACK, 0), handlers[kind]) as server, _threaded(server):
+        yield int(server.server_address[1])
 
 
 @contextmanager

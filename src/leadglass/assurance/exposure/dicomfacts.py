@@ -58,7 +58,8 @@ SERVICES: Final[Mapping[UID, str]] = MappingProxyType(
         STUDY_ROOT_FIND: "study root find", STUDY_ROOT_MOVE: "study root move",
         STUDY_ROOT_GET: "study root get", PATIENT_ROOT_FIND: "patient root find",
         PATIENT_ROOT_MOVE: "patient root move", PATIENT_ROOT_GET: "patient root get",
-        WORKLIST: "worklist", MPPS: "procedure steps", UPS_PUSH: "unified procedure steps",
+        WORKLIST: "worklist", MPPS: "procedure steps",
+        UPS_PUSH: "unified procedure steps",
         AVAILABILITY: "instance availability", COMMITMENT: "storage commitment",
         PRINTING: "print",
     }
@@ -69,7 +70,8 @@ _STORED: Final = tuple(
     for each in STORAGE
     if each.removeprefix("1.2.840.10008.5.1.4.1.1.")
     in {
-        "1", "1.1", "1.2", "2", "2.1", "3.1", "4", "4.1", "6.1", "7", "7.4", "12.1", "20",
+        "1", "1.1", "1.2", "2", "2.1", "3.1", "4", "4.1", "6.1", "7", "7.4", "12.1",
+        "20",
         "88.11", "88.33", "104.1", "104.2", "128", "1.1.1", "1.2.1", "12.2", "130",
         "11.1", "66.4", "481.1",
     }
@@ -77,13 +79,17 @@ _STORED: Final = tuple(
 
 # AE-03: titles that products ship with, then those that people choose. At most 60.
 TITLES: Final = (
-    "ORTHANC", "DCM4CHEE", "CONQUESTSRV1", "COMMON", "TINY_PACS", "DCMQRSCP", "STORESCP",
+    "ORTHANC", "DCM4CHEE", "CONQUESTSRV1", "COMMON", "TINY_PACS", "DCMQRSCP",
+    "STORESCP",
     "PACS", "PACS1", "ARCHIVE", "SERVER", "DICOM", "DICOMSERVER", "DICOMSCP", "STORE",
-    "STORAGE", "STORAGESCP", "QRSCP", "AE", "AE_TITLE", "AETITLE", "ACME1", "ACME_STORE",
-    "MYORTHANC", "RADIANT", "HOROS", "OSIRIX", "DICOOGLE", "DICOOGLE-STORAGE", "CLEARCANVAS",
+    "STORAGE", "STORAGESCP", "QRSCP", "AE", "AE_TITLE", "AETITLE", "ACME1",
+    "ACME_STORE",
+    "MYORTHANC", "RADIANT", "HOROS", "OSIRIX", "DICOOGLE", "DICOOGLE-STORAGE",
+    "CLEARCANVAS",
     "SANTE", "SANTEPACS", "MEDDREAM", "PACSONE", "XNAT", "KPServer", "IMPAX", "SYNAPSE",
     "CENTRICITY", "VUEPACS", "SECTRA", "AGFA", "GEPACS", "PHILIPS", "SIEMENS", "FUJI",
-    "CARESTREAM", "MERGE", "VNA", "WORKLIST", "MWL", "ROUTER", "GATEWAY", "TEST", "DEFAULT",
+    "CARESTREAM", "MERGE", "VNA", "WORKLIST", "MWL", "ROUTER", "GATEWAY", "TEST",
+    "DEFAULT",
     "MAIN", "IMAGE", "IMAGES", "RADIOLOGY", "LEADGLASS",
 )  # fmt: skip
 

@@ -21,7 +21,7 @@ from leadglass.assurance.exposure.options import HOSTS_AT_ONCE, Options
 from leadglass.assurance.exposure.pace import Pace
 from leadglass.assurance.exposure.products import Product, remedy_for
 from leadglass.assurance.exposure.reach import Reach
-from leadglass.assurance.exposure.service import Host, Kind, Service, survey
+from leadglass.assurance.exposure.service import Host, Kind, Service, place_of, survey
 from leadglass.assurance.exposure.targets import (
     Authorisation,
     Target,
@@ -89,6 +89,7 @@ class Result:
         targets: Each port.
         findings: Worst first.
         authorisation: SHA-256 of the owner's file; "".
+        looked_at: ``address:port`` of all that was tried.
         left_out: Checks that need a word of the user, with that word.
     """
 
@@ -100,6 +101,7 @@ class Result:
     targets: tuple[Outcome, ...]
     findings: tuple[Finding, ...]
     authorisation: str = ""
+    looked_at: frozenset[str] = frozenset()
     left_out: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -138,6 +140,11 @@ def scan(
         tuple(sorted(outcomes, key=_place)),
         tuple(worst_first(each for host in hosts for each in host.findings)),
         authorisation.sha256 if authorisation is not None else "",
+        frozenset(
+            place_of(each.host, port)
+            for each in wanted
+            for port in each.ports or options.ports
+        ),
         tuple((each.id, each.needs) for each in CHECKS if not _is_made(each, options)),
     )  # fmt: skip
 

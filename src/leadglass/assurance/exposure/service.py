@@ -41,6 +41,11 @@ Try = Callable[["Service"], bool]
 TRAP_PORTS: Final = 20
 
 
+def place_of(address: str, port: int) -> str:
+    """Return ``address:port``; IPv6 stands in brackets (RFC 3986 §3.2.2)."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 @dataclass(slots=True)
 class Service:
     """One open port.
@@ -63,8 +68,7 @@ class Service:
     @property
     def where(self) -> str:
         """``address:port``."""
-        shown = self.host.target.host
-        return f"[{shown}]:{self.port}" if ":" in shown else f"{shown}:{self.port}"
+        return place_of(self.host.target.host, self.port)
 
 
 @dataclass(slots=True)

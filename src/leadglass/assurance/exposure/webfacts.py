@@ -176,9 +176,9 @@ class WebFacts:
         config = self.given("/app-config.js")
         if config is not None:
             texts.append(config.text)
-        for path in _SCRIPT.findall(self.root.text)[:_SCRIPTS_MAX]:
-            if (local := _local(path)) and (script := self.given(local)):
-                texts.append(script.text)
+        local = (_local(each) for each in _SCRIPT.findall(self.root.text))
+        scripts = (self.given(each) for each in list(local)[:_SCRIPTS_MAX] if each)
+        texts += [each.text for each in scripts if each is not None]
         found: list[str] = []
         for text in texts:
             found += [_local(root.rstrip("/")) for root in _QIDO_ROOT.findall(text)]

@@ -83,7 +83,8 @@ PRODUCT: Final = (
     ),
     Check(
         "VUL-02", _P, Severity.MEDIUM, "Nobody mends this version any more",
-        "what AE-09, WEB-07 and WEB-17 sent", "Upgrade.", ("45 CFR 164.308(a)(1)",), _old,
+        "what AE-09, WEB-07 and WEB-17 sent", "Upgrade.", ("45 CFR 164.308(a)(1)",),
+        _old,
     ),
     Check(
         "VUL-03", _P, Severity.LOW, "The AE title is the product's default",

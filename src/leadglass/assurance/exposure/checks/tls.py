@@ -128,7 +128,8 @@ TLS: Final = (
         ("RFC 9325 §4.2", _B12), _weak,
     ),
     Check(
-        "TLS-04", _P, Severity.CRITICAL, "A cipher suite that protects nothing is taken",
+        "TLS-04", _P, Severity.CRITICAL,
+        "A cipher suite that protects nothing is taken",
         "ClientHello with NULL, anonymous and export suites",
         "Remove NULL, anonymous and export suites.", ("RFC 9325 §4.1",), _secretless,
     ),
@@ -153,7 +154,8 @@ TLS: Final = (
         ("PS3.15 §B.13", "NIST SP 800-57 Part 1 §5.6"), _keys,
     ),
     Check(
-        "TLS-09", _P, Severity.HIGH, "DICOM over TLS is spoken without a client certificate",
+        "TLS-09", _P, Severity.HIGH,
+        "DICOM over TLS is spoken without a client certificate",
         "A-ASSOCIATE-RQ over TLS without one", "Demand and verify client certificates.",
         ("45 CFR 164.312(d)", _B12), _no_client,
     ),

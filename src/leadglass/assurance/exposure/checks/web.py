@@ -324,11 +324,13 @@ def _texts(found: Mapping[str, Any], key: str) -> list[str]:
 WEB: Final = (
     Check(
         "WEB-01", _P, Severity.HIGH, "HTTP without TLS", "GET /",
-        "Serve HTTPS alone; redirect the rest to it.", ("45 CFR 164.312(e)(1)",), _plain,
+        "Serve HTTPS alone; redirect the rest to it.", ("45 CFR 164.312(e)(1)",),
+        _plain,
     ),
     Check(
         "WEB-02", _S, Severity.CRITICAL, "Anyone can list studies over DICOMweb",
-        "GET /studies?limit=1 under known paths", _GUARD, ("PS3.18 §8.6", _ACCESS), _qido,
+        "GET /studies?limit=1 under known paths", _GUARD, ("PS3.18 §8.6", _ACCESS),
+        _qido,
     ),
     Check(
         "WEB-03", _S, Severity.CRITICAL, "Anyone can read images over DICOMweb",
@@ -387,19 +389,22 @@ WEB: Final = (
     Check(
         "WEB-16", _S, Severity.MEDIUM, "Guessing passwords is not slowed down",
         f"{WRONG_LOGINS} wrong log-ins of a user that nobody is",
-        "Make failures wait, by user and by address.", ("NIST SP 800-63B §5.2.2",), _wrong,
+        "Make failures wait, by user and by address.", ("NIST SP 800-63B §5.2.2",),
+        _wrong,
     ),
     Check(
         "WEB-17", _P, Severity.LOW, "The server's version is told", "GET /",
         "Leave it out.", ("CWE-200",), _banner,
     ),
     Check(
-        "WEB-18", _S, Severity.CRITICAL, "Files are listed", "GET /, /storage/, /dicom/",
+        "WEB-18", _S, Severity.CRITICAL, "Files are listed",
+        "GET /, /storage/, /dicom/",
         "Switch listings off, and let nobody reach the storage.", (_ACCESS,), _listings,
     ),
     Check(
         "WEB-19", _S, Severity.MEDIUM, "Figures and consoles are given without a login",
-        "GET /metrics, /actuator, /swagger, /docs, /debug", _GUARD, ("CWE-200",), _insides,
+        "GET /metrics, /actuator, /swagger, /docs, /debug", _GUARD, ("CWE-200",),
+        _insides,
     ),
     Check(
         "WEB-20", _S, Severity.LOW, "Errors tell of the inside", "GET with a bad UID",
