@@ -28,6 +28,12 @@ _LINE: Final = re.compile(
     r"([TIWEF])(\d\d)(\d\d) (\d\d:\d\d:\d\d\.\d{6})[ \t]+(?:[\w-]{1,32}[ \t]+)?"
     r"[\w./-]{1,128}:\d{1,6}\] (?:\([a-z]{2,16}\) )?(.*)$"
 )
+# With ``--trace`` the DICOM library within writes its own lines, and blocks of them,
+# without a time.
+_DUMP: Final = re.compile(
+    r"[TDIW]:(?: |$)|# (?:Dicom-|Used Tr)| *\([0-9a-f]{4},[0-9a-f]{4}\) [A-Za-z]{2} "
+)
+_BLOCK: Final = re.compile(r"={4,} (BEGIN|INCOMING|OUTGOING|END) [A-Z -]+={4,}$")
 _PEER: Final = r"AET (.{0,64}) on IP ([0-9A-Fa-f.:]{1,45})"
 _RECEIVED: Final = re.compile(f"Association Received from {_PEER}$")
 _TAKEN: Final = re.compile(rf"Association Acknowledged \(.*\) to {_PEER}$")
@@ -106,19 +112,20 @@ def read(stream: BinaryIO, options: Options) -> Iterator[Fact | Unparsed]:
     Raises:
         Misconfigured: No year or no zone was named.
     """
-    reader, years = _Reader(), Years(options)
-    is_dump = False
+    reader, years, is_block = _Reader(), Years(options), False
     for number, line in lines(stream):
         if isinstance(line, Unparsed):
             yield line
             continue
         found = _LINE.match(line)
         if found is None:
-            # ``--trace`` dumps protocol units, many lines below one with a time.
-            if line.strip() and not is_dump:
+            block = _BLOCK.match(line)
+            is_block = block[1] != "END" if block else is_block
+            if line.strip() and not (block or is_block or _DUMP.match(line)):
                 yield Unparsed(number, shown(line))
             continue
-        is_dump = found[1] == "T"
+        # What is traced may have many lines: programs, messages.
+        is_block = found[1] == "T"
         try:
             time = years.dated(int(found[2]), int(found[3]), found[4])
             yield from reader.take(number, time, found[1], found[5])
