@@ -13,7 +13,9 @@ from leadglass.audit.merkle import (
     Frontier,
     inclusion_proof,
     leaf_hash,
+    node_hash,
     perfect_root,
+    root_of,
 )
 from leadglass.audit.proof import Disclosure, Proof, verify_proof
 from leadglass.errors import BadData, Damaged
@@ -109,3 +111,27 @@ def test_the_same_proof_for_verifiers_of_others() -> None:
     assert lines[3:6] == json.loads(TEXT)["path"]
     assert lines[6] == ""
     assert "\n".join(lines[7:]) == made().note
+
+
+@pytest.mark.parametrize("n", [0, 4_999_999, 8_388_607, 8_388_608, 9_999_999])
+def test_a_proof_among_ten_million_records_has_two_kilobytes_at_most(n: int) -> None:
+    size = 10_000_000
+    # As long as they get: the greatest values of a leaf, a longer name than ours is.
+    leaf = Leaf(n, 1 << 62, 1 << 62, 1 << 62, 110_138, bytes(range(32)))
+    origin = "leadglass-" + "f" * 54
+    alike = [leaf_hash(b"another")]
+    while len(alike) < 25:
+        alike.append(node_hash(alike[-1], alike[-1]))
+
+    def node(level: int, index: int) -> bytes:
+        if n >> level != index:
+            return alike[level]
+        if level == 0:
+            return leaf_hash(leaf.encode())
+        return node_hash(node(level - 1, 2 * index), node(level - 1, 2 * index + 1))
+
+    note = Signer(origin, SIGNING_KEY).sign(size, root_of(size, node))
+    proof = Proof(leaf.encode(), tuple(inclusion_proof(n, size, node)), note)
+    assert verify_proof(proof.json(), PUBLIC_KEY).leaf == leaf
+    assert len(proof.json().encode()) <= 2048
+    assert len(proof.tlog_proof().encode()) <= 2048
