@@ -256,4 +256,5 @@ def _local(reference: str) -> str:
     parts = urlsplit(reference)
     if parts.scheme or parts.netloc:
         return ""
-    return urljoin("/", parts.path)
+    # Without a host before it, a path that climbs too far would lose its slash.
+    return urlsplit(urljoin("http://host/", parts.path)).path

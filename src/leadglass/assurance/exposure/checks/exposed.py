@@ -151,8 +151,8 @@ def _many(service: Service) -> Iterator[Sighting]:
     found = exposure_of(service)
     if found.shows_patients and (found.patients or 0) >= NOTIFIED_PERSONS:
         yield Sighting(
-            f"{found.patients} patients: a breach of {NOTIFIED_PERSONS} persons or more "
-            "is told to the department and the media within 60 days"
+            f"{found.patients} patients: a breach of {NOTIFIED_PERSONS} persons or "
+            "more is told to the department and the media within 60 days"
         )
 
 

@@ -28,6 +28,6 @@ _LAST: Final = ("WEB-08", "WEB-09", "WEB-16", "AE-05")
 CHECKS: Final[tuple[Check, ...]] = tuple(
     sorted(
         (check for _, checks in GROUPS for check in checks),
-        key=lambda each: each.id in _LAST,
+        key=lambda each: _LAST.index(each.id) + 1 if each.id in _LAST else 0,
     )
 )
