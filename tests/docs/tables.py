@@ -18,6 +18,7 @@ from typing import Any
 from leadglass import audit
 from leadglass.archive.condition import MEASURED
 from leadglass.archive.meters import COUNTED
+from leadglass.assurance.exposure.checks.table import GROUPS as SCAN_GROUPS
 from leadglass.assurance.review.alerts import DEADLINES
 from leadglass.assurance.review.relations import TEMPLATES
 from leadglass.assurance.review.rules.table import RULES
@@ -632,6 +633,20 @@ def review_deadlines() -> str:
     )
 
 
+def scan_checks() -> str:
+    return table(
+        ("id", "about", "level", "severity", "what is wrong", "what is sent", "needs"),
+        (
+            (
+                each.id, group, str(each.level), str(each.severity), each.title,
+                each.sends, f"`{each.needs}`" if each.needs else "",
+            )
+            for group, checks in SCAN_GROUPS
+            for each in checks
+        ),
+    )  # fmt: skip
+
+
 def scripts() -> str:
     return table(
         ("script", "what is done", "found by"),
@@ -673,6 +688,7 @@ TABLES: Mapping[str, Callable[[], str]] = MappingProxyType(
         "event-bounds": bounds,
         "figures": figures,
         "scripts": scripts,
+        "scan-checks": scan_checks,
         "review-rules": review_rules,
         "review-relations": review_relations,
         "review-deadlines": review_deadlines,
@@ -686,6 +702,7 @@ PAGES = (
     REFERENCE / "metrics.md",
     REFERENCE / "simulation.md",
     REFERENCE / "review-rules.md",
+    REFERENCE / "scan-checks.md",
 )
 
 

@@ -129,7 +129,8 @@ _MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "usage": "the command line cannot be understood, or an answer was expected",
         "misconfigured": "settings, keys, rules or arguments with problems: all of "
-        "them, each with its remedy; `check` found a problem",
+        "them, each with its remedy; `check` found a problem, `scan` a finding of "
+        "medium or worse",
         "refused": "no rule allows it",
         "not found": "no such study, device, record or file",
         "conflict": "other bytes under a known SOP Instance UID",
