@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bench import approws, auditrows, data, dcmtk, reviewrows, webrows
+from bench import approws, auditrows, data, dcmtk, nodes, reviewrows, webrows
 from bench.find import questioners
 from bench.measuring import Bench, Sample, Samples, alternate, result, say
 from bench.nodes import Node, Start
@@ -40,6 +40,8 @@ WARM_QUERIES = 10
 ASSOCIATIONS = 4
 # Time that may be added by ten times the archive before the growth is the archive's.
 GROWTH_MAX = 1.5
+# Audit records whose processor time is measured at once: a second of it.
+_RECORDS_COSTED = 10_000
 
 
 # --- C-STORE ------------------------------------------------------------------
@@ -167,6 +169,25 @@ def ask_all(
     for name, values in times.items():
         say(f"{name:10} {statistics.median(values):10.2f} ms at {studies:,} studies")
     return times
+
+
+def audit_cost(bench: Bench) -> list[Result]:
+    """How much of the processor time of storing a CT is that of its audit record."""
+    files = bench.sets.ct(bench.sizes.ct_studies * data.SLICES_OF_STUDY)
+    files = files[: bench.sizes.cpu_instances]
+    start = partial(nodes.leadglass, bench.scratch)
+
+    def share() -> Sample:
+        stored = store_once(
+            bench, start, [files], nodelay=True, value=cpu_ms_per_instance
+        )
+        record_ms = auditrows.cpu_ms_per_record(bench, _RECORDS_COSTED)
+        return Sample(100 * record_ms / stored.value, stored.foreign_cores)
+
+    goal = Goal("≤ 5 %", is_minimum=False, bound=5, reference=None)
+    title = "Audit record of a stored CT, of all server CPU for it"
+    samples = alternate("%", bench.sizes.repeats, {OURS: share})
+    return [result("audit-cost", title, "%", goal, samples)]
 
 
 def find(bench: Bench) -> list[Result]:
@@ -395,6 +416,7 @@ ROWS: Mapping[str, Callable[[Bench], list[Result]]] = {
     "app-studies": approws.studies,
     "app-viewer": approws.viewer,
     "audit": auditrows.audit,
+    "audit-cost": audit_cost,
     "comply": auditrows.controls,
     "review": reviewrows.review,
 }
