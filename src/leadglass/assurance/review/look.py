@@ -90,12 +90,13 @@ class Look:
         knowledge: What is known beside the trail.
         memory: What was seen before.
         age_s: How long the trail has been watched.
-        watched_days: On how many days of these somebody opened or asked anything.
+        watched_days: On how many days of these people worked.
+        seen_days: On how many there was any access.
     """
 
     __slots__ = (
         "age_s", "day", "fact", "is_machine", "knowledge", "memory", "now_s",
-        "person", "settings", "subject", "unexplained", "watched_days",
+        "person", "seen_days", "settings", "subject", "unexplained", "watched_days",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - made once a fact, in one place
@@ -105,6 +106,7 @@ class Look:
         now_s: float,
         age_s: float,
         watched_days: int,
+        seen_days: int,
         knowledge: Knowledge,
         memory: Memory,
         settings: Settings,
@@ -113,6 +115,7 @@ class Look:
         self.now_s = now_s
         self.age_s = age_s
         self.watched_days = watched_days
+        self.seen_days = seen_days
         self.day = int(now_s // DAY_S)
         self.knowledge = knowledge
         self.memory = memory

@@ -25,6 +25,8 @@ from leadglass.assurance.review.rules.relations import OPENING, REACHING
 from leadglass.assurance.review.rules.table import BY_ID, RULES
 from leadglass.assurance.trails.fact import Fact, Kind, Reach, Touched
 
+# Accesses of a day that tell something of what is usual; fewer are left-overs.
+WORK_MIN: Final = 40
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # Of one fact; who opens more at once is told of by amount, not by relation.
 EXPLAINED_MAX: Final = 200
@@ -209,20 +211,22 @@ class Reviewer:
         key = str(fact.trail)
         times: list[float] | None = shelf.get(key)
         if times is None:
-            times = [at_s, at_s, 0, -1]
+            # Begin and end of what was watched; days of work, the last day with an
+            # access, accesses on it, days with any.
+            times = [at_s, at_s, 0, -1, 0, 0]
             if not is_asked:
                 shelf.put(key, times)
         now_s = at_s if at_s < times[1] - DAY_S else max(at_s, times[1])
         if not is_asked:
             times[1] = now_s
-            day = now_s // DAY_S
-            if fact.kind in REACHING and day > times[3]:
-                times[2:] = [times[2] + 1, day]
+            if fact.kind in REACHING:
+                _count_work(times, now_s // DAY_S)
         return Look(
             fact,
             now_s=now_s,
             age_s=now_s - times[0],
             watched_days=int(times[2]),
+            seen_days=int(times[5]),
             knowledge=self.knowledge,
             memory=self.memory,
             settings=self.settings,
@@ -263,6 +267,15 @@ class Reviewer:
         )
         self._changed[alert.key] = alert
         return alert if is_new else None
+
+
+def _count_work(times: list[float], day: float) -> None:
+    """Count a day once so much is done on it that it shows what is usual."""
+    if day > times[3]:
+        times[3:] = [day, 0, times[5] + 1]
+    times[4] += 1
+    if times[4] == WORK_MIN:
+        times[2] += 1
 
 
 def _add(values: list[Any], more: Iterable[Any]) -> None:

@@ -16,6 +16,7 @@ from leadglass.assurance.review.knowledge import (
     StudyOf,
     World,
 )
+from leadglass.assurance.review.reviewer import WORK_MIN
 from leadglass.assurance.trails.fact import Ending, Fact, Kind, Reach, Touched
 
 # A Monday; days of a scene are counted from it.
@@ -108,7 +109,11 @@ def world(**patient: Any) -> World:
 def warm(days: int = 10) -> list[Draft]:
     """Some days on which somebody else works, so that anything can be new."""
     who = {"who": "wim", "who_kind": "person", "address": "10.1.1.9"}
-    return [(at(day, 9), Kind.QUERY, who | listed("p1")) for day in range(days)]
+    return [
+        (at(day, 9) + number, Kind.QUERY, who | listed("p1"))
+        for day in range(days)
+        for number in range(WORK_MIN)
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from leadglass.assurance.review.look import (
     ids_of,
 )
 from leadglass.assurance.review.memory import VALUES_MAX, know, slide
-from leadglass.assurance.review.rules.habits import LEARN_DAYS
+from leadglass.assurance.review.rules.habits import is_new
 from leadglass.assurance.review.rules.relations import OPENING
 from leadglass.assurance.trails.fact import Kind
 
@@ -114,7 +114,7 @@ def new_destination(look: Look, _threshold: float) -> Hit | None:
     had_own = bool(own)
     was_own = know(own, destination, look.now_s)
     shelf.put(destination, look.now_s)
-    if look.watched_days <= LEARN_DAYS or was_own:
+    if is_new(look) or was_own:
         return None
     if was_known and (not had_own or destination == look.fact.ae_title):
         return None

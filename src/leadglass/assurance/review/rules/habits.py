@@ -35,6 +35,8 @@ OPENED_SHARE: Final = 0.1
 # In the first days of a trail everything is new: so many days with accesses have to
 # go by before that means anything.
 LEARN_DAYS: Final = 7
+# A house where little is done has seen what it has after so many days with accesses.
+LEARN_DAYS_SEEN: Final = 30
 # Days with exports that make one of a group a habit of it.
 HABIT_DAYS: Final = 3
 HABIT_S: Final = 90 * DAY_S
@@ -160,15 +162,14 @@ def _above(
     look: Look, value: float, past: list[float], *, with_peers: bool
 ) -> float | None:
     """Return deviations above own past and that of peers; None if nothing is known."""
-    if look.watched_days <= LEARN_DAYS:
-        return None
+    is_early = look.watched_days <= LEARN_DAYS
     peers = look.memory.shelf("peers").get(group_of(look)) or []
     found = []
     if len(past) >= PAST_DAYS_MIN:
         found.append(robust_z(value, past))
-    if with_peers and len(peers) >= PEERS_MIN:
+    if with_peers and len(peers) >= PEERS_MIN and not is_early:
         found.append(robust_z(value, peers))
-    if not found:
+    if not found and not is_early:
         # Nobody like them has opened anything since the trail is watched.
         found.append(robust_z(value, [0.0]))
     return min(found) if found else None
@@ -244,6 +245,11 @@ def by_hand(look: Look, _threshold: float) -> Hit | None:
     return None
 
 
+def is_new(look: Look) -> bool:
+    """Whether the trail is so new that all that happens is."""
+    return look.watched_days <= LEARN_DAYS and look.seen_days <= LEARN_DAYS_SEEN
+
+
 # ── exports ──────────────────────────────────────────────────────────────────
 
 
@@ -259,7 +265,7 @@ def export_habit(look: Look, _threshold: float) -> Hit | None:
     if look.day not in days:
         days.append(look.day)
         del days[:-HABIT_DAYS]
-    if len(earlier) >= HABIT_DAYS - 1 or look.watched_days <= LEARN_DAYS:
+    if len(earlier) >= HABIT_DAYS - 1 or is_new(look):
         return None
     return Hit(
         "images left to a medium, download or link that nobody of this role uses",
@@ -280,7 +286,7 @@ def _link_from_elsewhere(look: Look) -> Hit | None:
     was_known = know(countries, country, look.now_s)
     if was_known or "link" not in {fact.who, fact.who_kind}:
         return None
-    if look.watched_days <= LEARN_DAYS:
+    if is_new(look):
         return None
     return Hit(
         "a share link was opened from a country that nobody came from before",
