@@ -29,12 +29,12 @@ _MAD_TO_SIGMA: Final = 1.4826
 
 
 class Shelf:
-    """Values by key; the one that was put longest ago is forgotten first."""
+    """Values by key; beyond ``limit`` that which was put longest ago is forgotten."""
 
-    __slots__ = ("_limit", "_values")
+    __slots__ = ("_values", "limit")
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._values: dict[str, Any] = {}
 
     def __len__(self) -> int:
@@ -49,7 +49,7 @@ class Shelf:
         values = self._values
         values.pop(key, None)
         values[key] = value
-        if len(values) > self._limit:
+        if len(values) > self.limit:
             del values[next(iter(values))]
 
     def slot(self, key: str, make: Callable[[], Any]) -> Any:
@@ -59,7 +59,7 @@ class Shelf:
         if value is None:
             value = make()
         values[key] = value
-        if len(values) > self._limit:
+        if len(values) > self.limit:
             del values[next(iter(values))]
         return value
 
@@ -92,11 +92,14 @@ class Memory:
             found = self._shelves[name] = Shelf(limit)
         return found
 
+    def limits(self) -> dict[str, int]:
+        """Return how much each shelf holds at most."""
+        return {name: shelf.limit for name, shelf in self._shelves.items()}
+
     def save(self) -> str:
         """Return everything as JSON."""
         shelves = {
-            name: [shelf._limit, shelf.items()]  # noqa: SLF001 - its own
-            for name, shelf in self._shelves.items()
+            name: [shelf.limit, shelf.items()] for name, shelf in self._shelves.items()
         }
         return json.dumps(
             {"version": VERSION, "shelves": shelves},

@@ -23,7 +23,7 @@ from leadglass.assurance.review.relations import (
 from leadglass.assurance.review.rules import habits
 from leadglass.assurance.review.rules.relations import OPENING, REACHING
 from leadglass.assurance.review.rules.table import BY_ID, RULES
-from leadglass.assurance.trails.fact import Fact, Kind, Reach, Touched
+from leadglass.assurance.trails.fact import Fact, Kind, Touched
 
 # Accesses of a day that tell something of what is usual; fewer are left-overs.
 WORK_MIN: Final = 40
@@ -289,8 +289,3 @@ def _add(values: list[Any], more: Iterable[Any]) -> None:
 
 def _moment(at_s: float | None) -> datetime | None:
     return None if at_s is None else _EPOCH + timedelta(seconds=at_s)
-
-
-def reaches(fact: Fact) -> bool:
-    """Whether a fact is an access: somebody was told of a patient, or got images."""
-    return fact.kind in REACHING and fact.reach > Reach.NONE

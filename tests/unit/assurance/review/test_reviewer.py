@@ -19,7 +19,7 @@ def _everything() -> list[Fact]:
 FACTS = _everything()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(cut=st.integers(0, len(FACTS)))
 def test_going_on_after_a_restart_gives_the_same_alerts(cut: int) -> None:
     known = world(is_canary=True)

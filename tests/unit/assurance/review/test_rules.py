@@ -3,6 +3,7 @@
 import pytest
 
 from leadglass.assurance.review.look import Settings
+from leadglass.assurance.review.memory import PAIRS_MAX, Shelf
 from leadglass.assurance.review.reviewer import Alert, Reviewer
 from leadglass.assurance.review.rules.table import RULES
 from leadglass.assurance.trails.fact import Kind
@@ -14,7 +15,6 @@ from tests.unit.assurance.review.scenes import (
     facts,
     look,
     nurse,
-    station,
     world,
 )
 
@@ -87,11 +87,19 @@ def test_a_rule_that_is_off_says_nothing() -> None:
 
 
 def test_a_flood_of_names_does_not_grow_memory_without_end() -> None:
-    reviewer = Reviewer(world())
-    drafts = [
-        (at(1), Kind.QUERY, station(who="", ae_title=f"X{n}")) for n in range(25_000)
-    ]
-    for fact in facts(drafts):
-        list(reviewer.take(fact))
+    shelf = Shelf(3)
+    for number in range(5):
+        shelf.put(f"name{number}", number)
+    shelf.slot("name5", list)
 
-    assert len(reviewer.memory.shelf("volume")) <= 20_000
+    assert [key for key, _ in shelf.items()] == ["name3", "name4", "name5"]
+
+
+def test_every_shelf_of_the_rules_is_bounded() -> None:
+    reviewer = Reviewer(world())
+    for fact in facts([draft for scene in SCENES for draft in scene.loud]):
+        for _ in reviewer.take(fact):
+            pass
+    limits = reviewer.memory.limits()
+    assert len(limits) > 30
+    assert max(limits.values()) <= PAIRS_MAX
