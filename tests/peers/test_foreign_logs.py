@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -173,8 +174,7 @@ def _rest(port: int, method: str, path: str) -> Callable[[], None]:
     return call
 
 
-@pytest.mark.parametrize("level", ["--verbose", "--trace"])
-def test_orthanc_says_what_was_done(tmp_path: Path, level: str) -> None:
+def test_orthanc_says_what_was_done(tmp_path: Path) -> None:
     port, web, there = free_port(), free_port(), free_port()
     (tmp_path / "there").mkdir()
     configuration = tmp_path / "orthanc.json"
@@ -201,12 +201,26 @@ def test_orthanc_says_what_was_done(tmp_path: Path, level: str) -> None:
     store = (FOLDER / "storescp", "-od", tmp_path / "there", str(there))
     with (
         logged(tmp_path / "storescp.log", there, *store),
-        logged(log, port, ORTHANC, level, configuration),
+        logged(log, port, ORTHANC, "--trace", configuration),
     ):
         session(tmp_path, port, "ORTHANC")
         _rest(web, "GET", "/studies")()
         _rest(web, "DELETE", "/studies/none")()
-    facts = read("orthanc", log)
+    _check_orthanc(read("orthanc", log))
+    # With --verbose it writes the same without what it traces, and by itself warnings
+    # and errors alone, so that it tells of failures alone.
+    lines = log.read_text().splitlines(keepends=True)
+    verbose = [each for each in lines if re.match(r"[IWE]\d{4} ", each)]
+    log.write_text("".join(verbose))
+    _check_orthanc(read("orthanc", log))
+    log.write_text("".join(each for each in verbose if each[0] in "WE"))
+    assert [told(each) for each in read("orthanc", log)[1:-1]] == [
+        (Kind.RETRIEVE, "", BAD, "", 0),
+        (Kind.ASSOCIATE, "", BAD, "", 0),
+    ]
+
+
+def _check_orthanc(facts: list[Fact]) -> None:
     assert (facts[0].kind, facts[-1].kind) == (Kind.START, Kind.STOP)
     by_dicom = [each for each in facts[1:-1] if each.service != "REST"]
     assert [told(each) for each in by_dicom] == DONE
@@ -216,11 +230,33 @@ def test_orthanc_says_what_was_done(tmp_path: Path, level: str) -> None:
         (Kind.QUERY, "GET /studies"),
         (Kind.DELETE, "DELETE /studies/none"),
     ]
-    # By itself it writes warnings and errors alone, so it tells of failures alone.
-    lines = log.read_text().splitlines(keepends=True)
-    own = [each for each in lines if re.match(r"[WE]\d{4} ", each)]
-    log.write_text("".join(own))
-    assert [told(each) for each in read("orthanc", log)[1:-1]] == [
-        (Kind.RETRIEVE, "", BAD, "", 0),
-        (Kind.ASSOCIATE, "", BAD, "", 0),
+
+
+def test_tiny_pacs_says_what_was_done(tmp_path: Path) -> None:
+    port = free_port()
+    program = Path(sys.executable).with_name("tiny-pacs")
+    configuration, database = tmp_path / "tiny.yaml", tmp_path / "pacs.db"
+    configuration.write_text(
+        f"components:\n  Database:\n    on: true\n    db_name: {database}\n"
+        "    mode: rwc\n  AuditLog:\n    on: true\n"
+    )
+    run = (program, "run", "-c", configuration, "-p", str(port))
+    with logged(tmp_path / "run.log", port, *run):
+        session(tmp_path, port, "TINY_PACS")
+    database.chmod(0o600)
+    query = (program, "audit", "query", "-c", configuration, "--format", "json")
+    done = subprocess.run(query, capture_output=True, timeout=WAIT_S, check=True)
+    log = tmp_path / "trail.json"
+    log.write_bytes(done.stdout)
+    facts = sorted(read("tiny-pacs", log), key=lambda each: each.number)
+    # It records no match, no move to nowhere, and a wrong title without who called.
+    expected = [
+        (kind, title, ending, "", 0)
+        for kind, title, ending, destination, _ in DONE
+        if not (kind is Kind.RETRIEVE and destination)
     ]
+    expected[-1] = (Kind.ASSOCIATE, "", BAD, "", 0)
+    assert [told(each) for each in facts if each.kind is not Kind.ECHO] == [
+        each for each in expected if each[0] is not Kind.ECHO
+    ]
+    assert "WRONG" in facts[-1].what

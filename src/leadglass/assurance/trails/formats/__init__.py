@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from leadglass.assurance.trails.formats import atna, dcmtk, fhir, orthanc, table
+from leadglass.assurance.trails.formats import atna, dcmtk, fhir, orthanc, table, tiny
 from leadglass.assurance.trails.formats.source import Read
 
 
@@ -28,6 +28,9 @@ FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
         "fhir": Format("FHIR R4 AuditEvent, as NDJSON or Bundles", fhir.read),
         "orthanc": Format("Orthanc's log, of any verbosity", orthanc.read),
         "dcmtk": Format("what dcmqrscp and storescp write with -v or -d", dcmtk.read),
+        "tiny-pacs": Format(
+            "tiny-pacs-audit, as audit query --format json prints it", tiny.read
+        ),
         "csv": Format("a table; --mapping says which column is what", table.read),
     }
 )

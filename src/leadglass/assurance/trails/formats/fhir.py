@@ -9,7 +9,6 @@ import re
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from io import TextIOWrapper
 from types import MappingProxyType
 from typing import Any, BinaryIO, Final
 
@@ -21,6 +20,7 @@ from leadglass.assurance.trails.formats.messages import (
     id_type_of,
     participant,
 )
+from leadglass.assurance.trails.formats.pieces import objects
 from leadglass.assurance.trails.formats.source import (
     Options,
     Unparsed,
@@ -33,13 +33,11 @@ from leadglass.audit.events import Participant, ParticipantObject, SOPClass
 from leadglass.audit.xml import NUMBER, PURPOSE, RECORD_NAME, RETURNED
 from leadglass.errors import BadData
 
-# One resource; longer ones are of nobody honest.
-RESOURCE_CHARACTERS_MAX: Final = 4 << 20
+# What is looked at to tell lines from Bundles.
 _PIECE_CHARACTERS: Final = 1 << 16
 _ENTITIES_MAX: Final = 2_000
 
 _IS_BUNDLE: Final = re.compile(r'"resourceType"\s*:\s*"Bundle"')
-_TOKEN: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}]|"', re.DOTALL)
 _OF_RECORD: Final = frozenset({NUMBER, PURPOSE, RETURNED})
 _INSTANCES: Final = "NumberOfInstances "
 _ID_TYPE: Final = "ParticipantObjectIDTypeCode"
@@ -106,31 +104,7 @@ def _in_pieces(
 ) -> Iterator[tuple[int, str | Unparsed]]:
     """Yield (how manieth, object): entries of a Bundle, or what stands alone."""
     is_bundle = _IS_BUNDLE.search(beginning.decode("utf-8", "replace"))
-    at_depth = 2 if is_bundle else 1
-    text = TextIOWrapper(stream, encoding="utf-8", errors="replace")
-    held, at, depth, start, count = "", 0, 0, 0, 0
-    while piece := text.read(_PIECE_CHARACTERS):
-        held += piece
-        for token in _TOKEN.finditer(held, at):
-            if token[0] == '"':
-                break  # the end of this string is in the next piece
-            at = token.end()
-            if token[0] == "{":
-                depth += 1
-                start = token.start() if depth == at_depth else start
-            elif token[0] == "}":
-                depth -= 1
-                if depth == at_depth - 1:
-                    count += 1
-                    yield count, held[start:at]
-                    start = at
-        keep = start if depth >= at_depth else at
-        held, at, start = held[keep:], at - keep, 0
-        if len(held) > RESOURCE_CHARACTERS_MAX:
-            break
-    text.detach()
-    if depth or held.strip():
-        yield count + 1, Unparsed(count + 1, shown(held or "{"))
+    return objects(stream, 2 if is_bundle else 1)
 
 
 def _resources(found: Any) -> Iterator[Any]:
