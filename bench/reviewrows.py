@@ -4,17 +4,23 @@ Each sample is another hospital, by a seed that nobody chose; the seeds are prin
 that a bad one can be looked at again with ``leadglass simulate``.
 """
 
+import io
 import os
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from bench.measuring import Bench, Sample, result, say
-from bench.process import Stopwatch
+from bench.process import BenchError, Stopwatch
 from bench.results import OURS, Goal, Result
+from leadglass.assurance.simulation import dialects
 from leadglass.assurance.simulation.judging import Judgement, trial
 from leadglass.assurance.simulation.scale import Scale
-from leadglass.assurance.simulation.simulation import Simulation
+from leadglass.assurance.simulation.simulation import Line, Simulation
+from leadglass.assurance.trails.fact import Fact
+from leadglass.assurance.trails.formats import FORMATS
+from leadglass.assurance.trails.formats.source import Options
 
 SEEDS = 10**9
 
@@ -61,6 +67,10 @@ def review(bench: Bench) -> list[Result]:
             f"missed: {', '.join(judged.missed) or 'none'}"
         )
     tell_rules(judgements)
+    watch = Stopwatch(os.getpid())
+    carried = trial(through_messages(Simulation(scale).lines()))
+    cores = watch.stop().foreign_cores
+    say(f"as audit messages: missed: {', '.join(carried.missed) or 'none'}")
     size = f"{bench.sizes.review_beds} beds, {bench.sizes.review_days} days"
     return [
         result(
@@ -76,7 +86,29 @@ def review(bench: Bench) -> list[Result]:
             },
         )
         for title, unit, value, goal in PROMISES
+    ] + [
+        result(
+            "review",
+            f"Attacks found in the audit messages of one of them ({size})",
+            "%",
+            PROMISES[0][-1],
+            {OURS: [Sample(100 * carried.recall, cores)]},
+        )
     ]
+
+
+def through_messages(lines: Iterator[Line]) -> Iterator[Line]:
+    """Send each fact as a message of another archive, and read it again."""
+    for line in lines:
+        if not isinstance(line, Fact):
+            yield line
+            continue
+        text = "\n".join(dialects.atna(iter((line,)))).encode()
+        (read,) = FORMATS["atna"].read(io.BytesIO(text), Options())
+        if not isinstance(read, Fact):
+            message = "a message of the simulation cannot be read"
+            raise BenchError(message)
+        yield replace(read, number=line.number)
 
 
 def tell_rules(judgements: Sequence[Judgement]) -> None:

@@ -27,7 +27,7 @@ def facts() -> list[Fact]:
     some = [each for each in simulated if isinstance(each, Fact)]
     # The first of each kind, and a stretch of days as they are.
     firsts = list({each.kind: each for each in reversed(some)}.values())
-    return [*firsts, *some[-800:]]
+    return [*firsts, *some[-500:]]
 
 
 def test_every_kind_has_its_event(facts: list[Fact]) -> None:
