@@ -11,7 +11,6 @@ with that pipe.
 """
 
 import json
-import os
 import queue
 import subprocess
 import sys
@@ -32,8 +31,6 @@ from leadglass.database.engine import Database
 # How long it may say nothing before it is taken for dead; some hundred runs of rows
 # on a disk that is busy.
 SILENCE_S: Final = 60.0
-# It gives way to whoever stores images meanwhile.
-_NICENESS: Final = 5
 _LENGTH_BYTES: Final = 4
 _BOOT: Final = """\
 import json, sys
@@ -150,7 +147,6 @@ class Second:
 
 def main() -> None:
     """Answer what is asked on standard input, until it ends."""
-    os.nice(_NICENESS)
     setup = json.loads(sys.stdin.buffer.readline())
     out = sys.stdout.buffer
     database = Database.open(Path(setup["path"]), bytes.fromhex(setup["key"]))
