@@ -16,7 +16,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bench import approws, auditrows, data, dcmtk, nodes, reviewrows, webrows
+from bench import (
+    approws,
+    auditrows,
+    data,
+    dcmtk,
+    nodes,
+    reviewrows,
+    scanrows,
+    webrows,
+)
 from bench.find import questioners
 from bench.measuring import Bench, Sample, Samples, alternate, result, say
 from bench.nodes import Node, Start
@@ -419,4 +428,5 @@ ROWS: Mapping[str, Callable[[Bench], list[Result]]] = {
     "audit-cost": audit_cost,
     "comply": auditrows.controls,
     "review": reviewrows.review,
+    "scan": scanrows.exposure,
 }

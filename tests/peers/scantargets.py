@@ -131,9 +131,9 @@ def dcmqrscp(folder: Path, title: str = "ACME_STORE") -> Iterator[int]:
 
 
 @contextmanager
-def storescp(folder: Path) -> Iterator[int]:
+def storescp(folder: Path, port: int = 0) -> Iterator[int]:
     """Serve DCMTK's receiver, which takes from anyone."""
-    port = free_port()
+    port = port or free_port()
     with spawned([FOLDER / "storescp", "-od", folder, str(port)], port):
         yield port
 
