@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ from leadglass.assurance.exposure.printed import as_pdf, html
 from leadglass.assurance.exposure.reach import Reach
 from leadglass.assurance.exposure.report import members, sarif
 from leadglass.assurance.exposure.scan import Result, scan, scan_own
-from leadglass.assurance.exposure.targets import parse
+from leadglass.assurance.exposure.targets import Authorisation, parse
 from leadglass.assurance.finding import Severity
+from leadglass.errors import Refused
 from tests.peers import scantargets as others
 from tests.support.node import RunningNode
 
 P_AND_S_SECONDS_MAX = 5.0
+TODAY = datetime.now(UTC).date()
 
 Serving = Callable[[Path], Any]
 
@@ -271,3 +274,29 @@ def test_an_image_is_fetched_only_with_consent(tmp_path: Path) -> None:
     assert "DM-08" in found_in(result)
     assert result.targets[0].exposure.is_downloadable
     _holds_no_patient(result)
+
+
+def test_nothing_is_stored_unless_the_owner_says_so(tmp_path: Path) -> None:
+    said = Options(reach=Reach.INTERNET, may_write=True)
+    allowed: dict[str, Any] = {
+        "owner": "us",
+        "allowed_by": "us",
+        "until": TODAY,
+        "sha256": "0",
+    }
+    networks = ("127.0.0.1/32",)
+    weak = Authorisation(networks=networks, intrusive=False, **allowed)
+    strong = Authorisation(networks=networks, intrusive=True, **allowed)
+    elsewhere = Authorisation(networks=("10.0.0.0/8",), intrusive=True, **allowed)
+    with others.storescp(tmp_path) as port:
+        targets = parse([f"127.0.0.1:{port}"])
+        for given in (None, weak, elsewhere):
+            with pytest.raises(Refused):
+                scan(targets, said, given)
+        assert "DM-09" not in found_in(scan(targets, Options(), strong))
+        assert list(tmp_path.iterdir()) == []
+        result = scan(targets, said, strong)
+    assert "DM-09" in found_in(result)
+    assert result.targets[0].exposure.is_written
+    (stored,) = tmp_path.iterdir()
+    assert b"EXPOSCAN^CANARY" in stored.read_bytes()
