@@ -729,19 +729,9 @@ def _serve(
         )
         jobs = Jobs(node, doorkeeper)
         _warn_of_expectations(node)
-        postman = _postman(node)
-        if postman is not None:
-            stack.callback(postman.stop)
-        couriers = _couriers(node)
-        for courier in couriers:
-            stack.callback(courier.stop)
-        taking = Taking(Taker(node.facts, node.audit))
-        stack.callback(taking.stop)
-        reviewing = Reviewing(node.review, node.config.review.interval_s)
-        stack.callback(reviewing.stop)
-        tellers = tuple(_tellers(node))
-        for teller in tellers:
-            stack.callback(teller.stop)
+        workers = tuple(_workers(node))
+        for worker in workers:
+            stack.callback(worker.stop)
         # Undone in reverse: HTTPS ends, then DIMSE, then what tells of both.
         stack.callback(node.viewings.close)
         stack.callback(node.preparer.close)
@@ -765,14 +755,8 @@ def _serve(
                 node.look_around.opened(door, where, context)
         jobs.start()
         node.preparer.start()
-        if postman is not None:
-            postman.start()
-        for courier in couriers:
-            courier.start()
-        taking.start()
-        reviewing.start()
-        for teller in tellers:
-            teller.start()
+        for worker in workers:
+            worker.start()
         # What is here now stays: the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -782,6 +766,27 @@ def _serve(
         # one, and only when it is awake.
         while not stopping.wait(_SIGNAL_LOOK_S):
             pass
+
+
+class _Worker(Protocol):
+    """What goes on beside the doors, in a thread of its own."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def stop(self) -> None:
+        """End, in good order."""
+
+
+def _workers(node: Node) -> Iterator[_Worker]:
+    """Yield what tells of the record, takes it in and reviews it."""
+    postman = _postman(node)
+    if postman is not None:
+        yield postman
+    yield from _couriers(node)
+    yield Taking(Taker(node.facts, node.audit))
+    yield Reviewing(node.review, node.config.review.interval_s)
+    yield from _tellers(node)
 
 
 def _warn_of_expectations(node: Node) -> None:
@@ -983,6 +988,11 @@ def _listen_https(
     return server.start().address
 
 
+def _review_routes(pages: Pages, desk: ReviewDesk) -> Iterator[Route]:
+    yield from AlertRoutes(desk).routes()
+    yield from AlertPages(pages, desk).routes()
+
+
 def web_routes(
     node: Node,
     transcoder: Transcoder,
@@ -1016,7 +1026,6 @@ def web_routes(
         *Delete(node.erase, visits).routes(),
         *EmergencyRoutes(node.emergencies, Explain(node.find)).routes(),
         *RetentionRoutes(node.retention, node.orders).routes(),
-        *AlertRoutes(node.review).routes(),
         *ListRoutes(node.listing).routes(),
         *AccountRoutes(node.accounts, visits).routes(),
         *LoginRoutes(
@@ -1048,7 +1057,7 @@ def web_routes(
         *ControlRoutes(web, Office(node.parts)).routes(),
         *AccessRoutes(web, node.histories).routes(),
         *KeepingRoutes(web, node.retention, node.orders).routes(),
-        *AlertPages(web, node.review).routes(),
+        *_review_routes(web, node.review),
         *ReviewRoutes(web, node.emergencies, node.histories).routes(),
         *StudyRoutes(web, node.find, download, rights_of).routes(),
         *pages.routes(
