@@ -21,6 +21,7 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
 
 from leadglass.cli.commands import COMMANDS
+from tests.support.forks import FORKS
 
 PROGRAM = [sys.executable, "-m", "leadglass"]
 PATIENT = "ZZYZX^UNIQUE"
@@ -46,15 +47,7 @@ class Shell:
         return {**inherited, "LEADGLASS_HOME": str(self.home), **self.environ}
 
     def run(self, *words: object, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*PROGRAM, *map(str, words)],
-            env=self.env,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        return FORKS.run([*map(str, words)], env=self.env, stdin=stdin)
 
     def text(self, *words: object, code: int = 0, stdin: str = "") -> str:
         done = self.run(*words, stdin=stdin)

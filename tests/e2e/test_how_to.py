@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,6 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from pydicom.data import get_testdata_file
+
+from tests.support.forks import FORKS
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 120
@@ -36,20 +37,16 @@ class Home:
             for name, value in os.environ.items()
             if not name.startswith("LEADGLASS_")
         }
-        return subprocess.run(
-            [sys.executable, "-m", "leadglass", *words],
-            check=False,
-            cwd=self.folder.parent,
+        return FORKS.run(
+            words,
             env=environment
             | {
-                "PYTHONPATH": str(ROOT / "src"),
                 "LEADGLASS_HOME": str(self.folder),
                 "LEADGLASS_KEYS_MASTER_FILE": str(self.master),
             },
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
+            cwd=self.folder.parent,
+            stdin=stdin,
+            timeout_s=TIMEOUT_S,
         )
 
     def json(self, *words: str, code: int = 0) -> dict[str, Any]:
