@@ -206,6 +206,12 @@ class Trails:
             same = trail.c.sha256 == digest, trail.c.format == format_
             found = tx.connection.scalar(select(trail.c.id).where(*same))
             if found is not None:
+                # One that was cut off is called as who goes on with it says.
+                tx.connection.execute(
+                    update(trail)
+                    .where(trail.c.id == found, trail.c.is_whole.is_(False))
+                    .values(name=name)
+                )
                 return int(found)
             highest = tx.connection.scalar(select(func.max(trail.c.id))) or OWN
             tx.connection.execute(insert(trail), {"id": highest + 1, **values})
