@@ -50,6 +50,9 @@ LEAD = 96 * _ROWS_READ
 # what is read at once.
 ROUND = 128 * _ROWS_READ
 OWN = 32 * _ROWS_READ
+# Rounds that the others may be ahead, so that neither waits for the other's pauses;
+# what they give of one has 2 MB.
+AHEAD = 4
 
 # A row as the driver gives it.
 Row = Sequence[Any]
@@ -295,8 +298,9 @@ class Verification:
         rounds: Sequence[tuple[int, int, int]],
     ) -> None:
         """Take the records of rounds, the second part of each as it is given."""
-        second.ask(*rounds[0][1:])
-        for place, (first, middle, end) in enumerate(rounds, start=1):
+        for each in rounds[:AHEAD]:
+            second.ask(*each[1:])
+        for place, (first, middle, end) in enumerate(rounds, start=AHEAD):
             for part in parts(connection, part_of(first or None, middle)):
                 self._take(walk, part)
             said = second.answer()
@@ -308,8 +312,8 @@ class Verification:
                 continue
             given, searched = said
             walk.searched(searched)
-            for each in given:
-                self._given(connection, walk, each)
+            for run in given:
+                self._given(connection, walk, run)
 
     def _given(self, connection: Connection, walk: "_Walk", given: "Given") -> None:
         """Take a run of rows as it is given, or read it."""
