@@ -4,8 +4,6 @@ import json
 import os
 import socket
 import ssl
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -26,6 +24,7 @@ from leadglass.audit.search import Record
 from leadglass.cli.twin import NodeTwin, twin_of
 from leadglass.config import Config
 from tests.durability.instances import make_instance
+from tests.support.forks import FORKS
 from tests.support.node import RunningNode
 
 RUN_WITHIN_S = 300
@@ -33,17 +32,10 @@ KEPT = ("PATH", "PYTHONPATH")
 
 
 def leadglass(home: Path, *arguments: str) -> tuple[int, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "leadglass", "--home", str(home), "--json", *arguments],
-        capture_output=True,
-        text=True,
-        env={
-            name: os.environ[name]
-            for name in ("PATH", "PYTHONPATH")
-            if name in os.environ
-        },
-        timeout=RUN_WITHIN_S,
-        check=False,
+    done = FORKS.run(
+        ["--home", str(home), "--json", *arguments],
+        env={name: os.environ[name] for name in KEPT if name in os.environ},
+        timeout_s=RUN_WITHIN_S,
     )
     return done.returncode, json.loads(done.stdout)
 
