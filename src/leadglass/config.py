@@ -1056,7 +1056,7 @@ class Feed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Copies:
-    """Copies of checkpoints where this node cannot take them back; without patients."""
+    """Copies of checkpoints where this node cannot take them back; no patients."""
 
     folder: str = _setting(
         "",
@@ -1361,7 +1361,7 @@ _KINDS: Mapping[object, _Kind] = MappingProxyType(
 )
 
 _UNITS: Mapping[str, str] = MappingProxyType(
-    {"bytes": "bytes", "s": "seconds", "days": "days"}
+    {"bytes": "bytes", "s": "seconds", "days": "days", "years": "years"}
 )
 
 

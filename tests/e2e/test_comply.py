@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import ssl
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -24,6 +25,7 @@ from leadglass.audit.search import Record
 from leadglass.cli.twin import NodeTwin, twin_of
 from leadglass.config import Config
 from tests.durability.instances import make_instance
+from tests.peers.nodes import comes_true
 from tests.support.forks import FORKS
 from tests.support.node import RunningNode
 
@@ -119,7 +121,7 @@ def test_no_name_of_a_patient_is_in_any_report(done: Done) -> None:
 
 def test_a_kept_run_is_reported_again(home: Path, done: Done) -> None:
     again = home.parent / "again"
-    code, told = leadglass(home, "comply", "report", "1", "--out", str(again))
+    code, told = leadglass(home, "comply", "report", "--run", "1", "--out", str(again))
     assert code == 2
     assert told["controls"] == done.told["controls"]
     names = sorted(each.name for each in done.out.iterdir())
@@ -131,7 +133,7 @@ def test_a_kept_run_is_reported_again(home: Path, done: Done) -> None:
     code, told = leadglass(home, "comply", "due")
     overdue = {each["what"] for each in told["duties"] if each["is_overdue"]}
     assert code == 2
-    assert overdue == {"verification of all images", "scan from outside"}
+    assert overdue == {"verification of all images"}
 
 
 def test_a_drifted_baseline_is_told(home: Path, done: Done) -> None:
@@ -187,6 +189,17 @@ class OpenWay(Sabotaged):
     def ways(self) -> Sequence[Way]:
         # Everybody is given this one, though it should be for nobody.
         return [Way("GET", "/login", is_public=False)]
+
+
+class Beside(Sabotaged):
+    """A plaintext DICOM listener is where HTTPS should be."""
+
+    @property
+    def https_port(self) -> int:
+        return PLAIN[0]
+
+
+PLAIN: list[int] = []
 
 
 class InTheClear(Sabotaged):
@@ -326,6 +339,7 @@ SABOTAGED: dict[str, Callable[[NodeTwin], Sabotaged]] = {
     "E10": Unreviewed,
     "E11": WrongRole,
     "E12": Steady,
+    "scan": Beside,
     "roles": AnyRole,
     "who-saw": Talkative,
     "breach": Everybody,
@@ -342,6 +356,30 @@ def test_every_experiment_can_fail() -> None:
     assert {*SABOTAGED, "tls"} == {each.name for each in EXPERIMENTS}
 
 
+@pytest.fixture(scope="module")
+def plain_listener(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Serve DICOM as it has been served since 1993: storescp of DCMTK."""
+    folder = tmp_path_factory.mktemp("plain")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        PLAIN.append(free.getsockname()[1])
+    process = subprocess.Popen(
+        ["/usr/bin/storescp", "--output-directory", str(folder), str(PLAIN[0])]
+    )
+    assert comes_true(lambda: is_listening(PLAIN[0]), 30)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def is_listening(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
+@pytest.mark.usefixtures("plain_listener")
 @pytest.mark.parametrize("name", SABOTAGED)
 def test_an_experiment_fails_where_something_is_wrong(
     name: str, twin: NodeTwin

@@ -87,7 +87,7 @@ def test_the_default_file_is_all_comments_and_says_the_defaults(
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert load(tmp_path).origins == {}
 
-    uncommented = re.sub("^# (?=[a-z_]+ = )", "", default_text(), flags=re.MULTILINE)
+    uncommented = re.sub("^# (?=[a-z0-9_]+ = )", "", default_text(), flags=re.MULTILINE)
     config = load(tmp_path, uncommented)
     assert config == Config(home=tmp_path)
     assert set(config.origins) == {each.name for each in settings()}

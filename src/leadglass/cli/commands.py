@@ -1217,9 +1217,7 @@ _SIMULATION: Final = (
         help="write the report of a run: HTML, PDF, JSON, OSCAL, CycloneDX, CSV",
         handler="comply:report",
         arguments=(
-            _operand(
-                "run", "number of the run (default: the newest)", nargs="?", type=int
-            ),
+            _option("--run", "N", "number of the run (default: the newest)", type=int),
             _REPORT_OUT,
         ),
         answer=_RUN_FACTS,

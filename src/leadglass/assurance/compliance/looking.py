@@ -29,7 +29,6 @@ ADDRESSES_MAX: Final = 2
 REVIEW_WITHIN: Final = timedelta(days=7)
 LOOKED_AT_WITHIN: Final = timedelta(days=31)
 VERIFIED_WITHIN: Final = timedelta(days=31)
-SCANNED_WITHIN: Final = timedelta(days=183)
 AUDITED_WITHIN: Final = timedelta(days=366)
 CERTIFICATE_LEFT: Final = timedelta(days=30)
 KEYS_CHANGED_WITHIN: Final = timedelta(days=2 * 366)
@@ -354,19 +353,6 @@ def current(state: NodeState) -> Seen:
     return seen.seen()
 
 
-def scanned(state: NodeState) -> Seen:
-    """Look when the node was last scanned from outside."""
-    if not state.past.scans:
-        return nothing_to_see("no scan is on file: leadglass scan")
-    seen = Witnessed()
-    when, worst = max(state.past.scans)
-    seen.expect(
-        state.now - when <= SCANNED_WITHIN, f"the last scan was on {when:%Y-%m-%d}"
-    )
-    seen.expect(worst in {"info", "low"}, f"its worst finding was {worst}")
-    return seen.seen()
-
-
 def baseline(state: NodeState) -> Seen:
     """Hold settings and rules against what was agreed on."""
     if state.past.baseline is None:
@@ -506,12 +492,6 @@ CHECKS: Final = tuple(
             "Versions of components",
             "none that an advisory names; the list is current",
             current,
-        ),
-        (
-            "scan",
-            "The last scan from outside",
-            "within six months, nothing medium or worse",
-            scanned,
         ),
         (
             "baseline",

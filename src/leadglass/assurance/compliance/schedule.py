@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from leadglass.assurance.compliance.judging import Attestation
-from leadglass.assurance.compliance.looking import SCANNED_WITHIN, VERIFIED_WITHIN
+from leadglass.assurance.compliance.looking import VERIFIED_WITHIN
 from leadglass.assurance.compliance.state import Past
 
 # More often than a year, which is what controls demand: drift shows while it is fresh.
@@ -47,10 +47,9 @@ class Duty:
 def duties(past: Past, attested: Mapping[str, Attestation]) -> list[Duty]:
     """Return everything that is to be done again, what is due first in front."""
     verified = past.verified[0] if past.verified else None
-    scanned = max((when for when, _ in past.scans), default=None)
     found = [
         _every(
-            "run of the controls",
+            "run of the controls, with a scan from outside",
             max(past.runs, default=None),
             RUN_EVERY,
             "leadglass comply run",
@@ -58,7 +57,6 @@ def duties(past: Past, attested: Mapping[str, Attestation]) -> list[Duty]:
         _every(
             "verification of all images", verified, VERIFIED_WITHIN, "leadglass verify"
         ),
-        _every("scan from outside", scanned, SCANNED_WITHIN, "leadglass scan"),
         *_attested(attested.values()),
     ]
     return sorted(found, key=lambda each: each.due.timestamp() if each.due else 0.0)

@@ -86,13 +86,11 @@ class Past:
 
     Attributes:
         runs: When controls were gone through.
-        scans: When the node was scanned from outside, and the worst finding.
         verified: When all stored bytes were last verified, and how many were damaged.
         baseline: The fingerprint that was agreed on, by whom.
     """
 
     runs: tuple[datetime, ...] = ()
-    scans: tuple[tuple[datetime, str], ...] = ()
     verified: tuple[datetime, int] | None = None
     baseline: tuple[str, str] | None = None
 

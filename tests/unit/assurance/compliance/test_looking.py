@@ -103,7 +103,6 @@ GOOD = NodeState(
     components=(("python", "3.13.1"),),
     past=Past(
         runs=(NOW - timedelta(days=30),),
-        scans=((NOW - timedelta(days=30), "low"),),
         verified=(NOW - timedelta(days=3), 0),
         baseline=("f" * 64, "paul"),
     ),
@@ -164,10 +163,6 @@ BAD: dict[str, dict[str, Any]] = {
     "software: an old list": {
         "now": datetime.combine(software.AS_OF, NOW.timetz()) + timedelta(days=200)
     },
-    "scan: long ago": {
-        "past": replace(GOOD.past, scans=((NOW - timedelta(days=200), "low"),))
-    },
-    "scan: a finding": {"past": replace(GOOD.past, scans=((NOW, "medium"),))},
     "baseline: drifted": {"fingerprint": "0" * 64},
     "baseline: expectations": {"broken": ("nobody may erase",)},
     "runs: a year ago": {"past": replace(GOOD.past, runs=(NOW - timedelta(days=400),))},
@@ -201,7 +196,6 @@ def test_every_check_has_a_node_on_which_it_fails() -> None:
         ("record", {"record": RecordState(0)}),
         ("gaps", {"record": RecordState(0)}),
         ("reviews", {"record": RecordState(0)}),
-        ("scan", {"past": Past()}),
         ("baseline", {"past": Past()}),
     ],
 )

@@ -23,6 +23,9 @@ from leadglass.assurance.compliance.twin import (
     calling,
     trusting,
 )
+from leadglass.assurance.exposure.options import Options
+from leadglass.assurance.exposure.reach import Reach
+from leadglass.assurance.exposure.scan import scan_own
 from leadglass.assurance.peer import Calling, associate, connect
 from leadglass.audit.codes import EventID, Outcome
 from leadglass.dicom.aetitle import AETitle
@@ -82,6 +85,21 @@ def outside(twin: Twin) -> Seen:
     )
     for each in open_ways[:10]:
         seen.note(each)
+    return seen.seen()
+
+
+def scanned(twin: Twin) -> Seen:
+    """Scan both doors as anybody on the Internet would, and judge as if they could."""
+    seen = Witnessed()
+    twin.enrol("SCANNED")
+    options = Options(reach=Reach.INTERNET, trust=trusting(twin.authorities))
+    doors = [(LOOPBACK, twin.dimse_port), (LOOPBACK, twin.https_port)]
+    found = scan_own(doors, options)
+    alarming = [each for each in found if each.is_alarming]
+    seen.expect(found, f"the scan answers: {len(found)} findings of any severity")
+    seen.expect(not alarming, f"{len(alarming)} findings are medium or worse")
+    for each in alarming:
+        seen.note(f"{each.severity}: {each.id} {each.title}")
     return seen.seen()
 
 

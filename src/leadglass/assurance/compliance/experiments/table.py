@@ -103,6 +103,12 @@ EXPERIMENTS: Final = tuple(
             running.drift,
         ),
         (
+            "scan",
+            "Scan both doors from outside, judged as if the Internet reached them",
+            "nothing medium or worse is found",
+            strangers.scanned,
+        ),
+        (
             "tls",
             "Offer each door old versions of TLS and weak suites",
             "TLS 1.2 and 1.3 with the suites of PS3.15 B.12, and nothing else",
