@@ -479,8 +479,8 @@ PEOPLE_EXAMPLES: Mapping[tuple[type, str], tuple[str, Callable[[Any], Any]]] = (
             ),
             (RetentionEvents, "erased"): (
                 (
-                    "records lost their content, on which order: their numbers, and those "
-                    "of the records that keep what concerns others"
+                    "records lost their content, on which order: their numbers, and "
+                    "those of the records that keep what concerns others"
                 ),
                 lambda e: e.erased(_WHO, 1, Runs(((5, 6),)), Runs()),
             ),

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -26,7 +25,6 @@ from leadglass.errors import Refused
 from tests.peers import scantargets as others
 from tests.support.node import RunningNode
 
-P_AND_S_SECONDS_MAX = 5.0
 TODAY = datetime.now(UTC).date()
 
 Serving = Callable[[Path], Any]
@@ -168,9 +166,7 @@ def found_in(result: Result) -> set[str]:
 @pytest.mark.parametrize("row", MATRIX, ids=lambda row: row.name)
 def test_the_matrix_holds_exactly(row: Expected, tmp_path: Path) -> None:
     with row.serve(tmp_path) as ports:
-        started = time.monotonic()
         result = looked_at(ports)
-        took = time.monotonic() - started
     assert found_in(result) == set(row.findings.split())
     grades = {each.port: each.grade for each in result.targets}
     assert "".join(grades[port] for port in ports) == row.grades
@@ -178,8 +174,6 @@ def test_the_matrix_holds_exactly(row: Expected, tmp_path: Path) -> None:
     assert exposed is row.exposed
     told = [f for f in result.findings if f.details.get("patient_data_exposed")]
     assert bool(told) is row.exposed
-    # tiny-pacs answers each association after 0.1 s, so its 48 take 5 s alone.
-    assert took < P_AND_S_SECONDS_MAX + 0.1 * result.connections
     _holds_no_patient(result)
 
 

@@ -250,8 +250,10 @@ def _restricted(said: _Said) -> Kind:
     return Kind.CHANGE if is_order else Kind.OTHER
 
 
-# How what ``audit.orders`` says begins: what became of the record itself.
+# How what changes begins: what became of the record itself (``audit.orders``), and of
+# decoys (``audit.reviewing``).
 _ORDERS: Final = (
+    "review decoy ",
     "order ",
     "legal hold ",
     "erasure ",

@@ -95,6 +95,11 @@ KINDS = {
     "order_decided": {Kind.CHANGE},
     "hold_placed": {Kind.CHANGE},
     "hold_released": {Kind.CHANGE},
+    "raised": {Kind.OTHER},
+    "disposed": {Kind.OTHER},
+    "escalated": {Kind.OTHER},
+    "signed": {Kind.OTHER},
+    "decoy_changed": {Kind.CHANGE},
 }
 
 
