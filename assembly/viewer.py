@@ -105,10 +105,14 @@ def node(script: Path, *arguments: str, folder: Path) -> bytes:
     ).stdout
 
 
+def npm(*arguments: str, folder: Path) -> bytes:
+    """Run npm, and return what it prints."""
+    return node(NODE / "lib/node_modules/npm/bin/npm-cli.js", *arguments, folder=folder)
+
+
 def fetched(folder: Path, package: str, integrity: str) -> Path:
     """Fetch a package, and return it once it is the one that we know."""
-    npm = NODE / "lib/node_modules/npm/bin/npm-cli.js"
-    told = node(npm, "pack", "--json", "--loglevel=error", package, folder=folder)
+    told = npm("pack", "--json", "--loglevel=error", package, folder=folder)
     path = folder / json.loads(told)[0]["filename"]
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha512").digest()
