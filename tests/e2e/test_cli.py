@@ -561,6 +561,44 @@ def test_that_the_record_was_read_is_on_the_record(copy: Shell) -> None:
     assert newest[0]["details"]["use"] == "list"
 
 
+def test_who_saw_a_patient_and_how_far_a_breach_went(
+    copy: Shell, tmp_path: Path
+) -> None:
+    studies = copy.json("studies", "list", "--with-patient")["items"]
+    wanted = next(each for each in studies if each["patient_id"] == PATIENT_ID)
+    copy.json("export", wanted["id"], "--out", tmp_path / "out")
+    told = copy.answer("audit patient", PATIENT_ID)
+    acts = {each["act"] for each in told["accesses"]}
+    assert {"found", "exported"} <= acts
+    assert told["is_whole"]
+    sheet = tmp_path / "who.csv"
+    copy.answer("audit patient", PATIENT_ID, "--csv", sheet)
+    assert len(sheet.read_text().splitlines()) > len(told["accesses"])
+
+    who = next(each["who"] for each in told["accesses"] if each["act"] == "exported")
+    window = ("--from", "2020-01-01", "--to", "2100-01-01")
+    out = tmp_path / "breach"
+    found = copy.answer(
+        "audit breach", *window, "--source", f"person={who}", "--out", out
+    )
+    reached = {each["patient"]: each["reach"] for each in found["patients"]}
+    assert reached[PATIENT_ID] == "images"
+    assert found["counts"]["images"] == 1
+    assert found["proof"]["is_intact"]
+    letters = (out / "letters.csv").read_text()
+    assert PATIENT_ID in letters
+    assert "164.402" in (out / "assessment.md").read_text()
+
+    nobody = copy.answer("audit breach", *window, "--source", "address=198.51.100.7")
+    assert nobody["patients"] == []
+    assert nobody["counts"]["neither"] == len({each["patient_id"] for each in studies})
+    assert copy.run("audit", "breach", *window, "--source", "x").returncode == 1
+    assert copy.run(
+        "audit", "breach", *window, "--source", "person=x", "--out", out
+    ).returncode
+    assert PATIENT_ID not in copy.text("audit", "list")
+
+
 def test_the_record_can_be_searched(copy: Shell) -> None:
     by_study = copy.json("audit", "list", "--study", "2.25.71")
     assert by_study["records"] > 0

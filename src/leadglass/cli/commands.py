@@ -753,6 +753,45 @@ _AUDIT: Final = (
         answer=("trail", "name", "events"),
     ),
     Command(
+        name="audit patient",
+        help="tell who saw a patient: when, from where, by which right, what",
+        handler="breach:patient",
+        arguments=(
+            _operand(
+                "patient",
+                "Patient ID; - reads it from standard input, so that no list of "
+                "processes shows it",
+            ),
+            _option("--since", "TIME", "from then on (default: six years ago)"),
+            _option("--until", "TIME", "before then"),
+            _option("--csv", "FILE", "write it as a new file, too"),
+        ),
+        answer=("accesses", "is_whole", "since"),
+    ),
+    Command(
+        name="audit breach",
+        help="bound a breach: whose images left, who was listed, who was not reached",
+        handler="breach:breach",
+        arguments=(
+            _option("--from", "TIME", "when it began", required=True, dest="from_"),
+            _option("--to", "TIME", "when it was over", required=True),
+            _many(
+                "--source",
+                "KIND=VALUE",
+                "address=, person=, device=, certificate= or title=; any of them",
+                required=True,
+            ),
+            _option(
+                "--out", "FOLDER", "write numbers, letters and the worksheet there, too"
+            ),
+        ),
+        details="The whole record is verified first; else nothing is bounded by it.",
+        answer=(
+            *("from", "to", "sources", "acts", "failed", "counts", "images_begun"),
+            *("images_left", "patients", "deadlines", "proof"),
+        ),
+    ),
+    Command(
         name="audit verify",
         help="recompute the whole record and name every change",
         details="Exit code 5 if something is not as it was signed.",

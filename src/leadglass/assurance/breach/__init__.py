@@ -1,0 +1,1 @@
+"""Bounding a breach: whom it concerns, how far, and whom provably not."""
