@@ -21,6 +21,7 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
 
 from leadglass.cli.commands import COMMANDS
+from tests.peers.nodes import comes_true
 from tests.support.forks import FORKS
 
 PROGRAM = [sys.executable, "-m", "leadglass"]
@@ -811,7 +812,7 @@ def test_changes_are_in_force_within_two_seconds(
         "echoscu", "+tls", out / "key.pem", out / "cert.pem", "+cf", out / "ca.pem",
         "-aet", "CT1", "-aec", "LEADGLASS", *served.address,
     ]  # fmt: skip
-    assert call(echo) == 0
+    assert comes_true(lambda: call(echo) == 0, READY_TIMEOUT_S)
     shell.json("devices", "revoke", "CT1", "--reason", "test")
     began = time.monotonic()
     while call(echo) == 0:
@@ -821,7 +822,7 @@ def test_changes_are_in_force_within_two_seconds(
     enrol(shell, "CT3", tmp_path / "ct3")
     echo[2:4] = [tmp_path / "ct3" / "key.pem", tmp_path / "ct3" / "cert.pem"]
     echo[7] = "CT3"
-    assert call(echo) == 0
+    assert comes_true(lambda: call(echo) == 0, READY_TIMEOUT_S)
 
 
 def call(command: list[Any]) -> int:

@@ -404,8 +404,9 @@ def test_two_witnesses_are_kept_under_one_checkpoint(
     assert len(kept.notes()[0].splitlines()) == 7
     checked = program.check(tmp_path / "out")
     assert checked.wrong == []
-    assert NAME in checked.holds[-1]
-    assert "other.example" in checked.holds[-1]
+    (told,) = (each for each in checked.holds if each.startswith("cosigned"))
+    assert NAME in told
+    assert "other.example" in told
 
 
 def evidence(log: AuditLog, folder: Path) -> None:
@@ -427,7 +428,7 @@ def test_evidence_has_what_witnesses_saw_and_a_false_one_is_found(
     checked = program.check(tmp_path / "out")
     assert checked.wrong == []
     said = f"cosigned by a witness: {NAME} saw 3 records at 2027-01-15 08:01:40 UTC"
-    assert checked.holds[-1] == said
+    assert said in checked.holds
     path = tmp_path / "out" / "checkpoints"
     lines = path.read_text("utf-8").splitlines(keepends=True)
     at = next(i for i, line in enumerate(lines) if NAME in line)
